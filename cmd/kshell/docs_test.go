@@ -101,7 +101,8 @@ func prepareForMarkdown(root *cobra.Command) {
 			cmd.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true}) // doc would add a visible one
 		}
 		if hasExitCodes(cmd) {
-			cmd.Example += "\n```\n\n# EXIT STATUS\n```\n" + strings.TrimSuffix(outcome.ExitCodes, "\n") // ends the code block
+			// The first line ends the code block of the examples.
+			cmd.Example += "\n```\n\n# EXIT STATUS\n```\n" + strings.TrimSuffix(outcome.ExitCodes, "\n")
 		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			if !done[f] {
@@ -113,8 +114,8 @@ func prepareForMarkdown(root *cobra.Command) {
 }
 
 var markdownText = strings.NewReplacer(
-	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "<", "\\<", ">", "\\>", "[", "\\[", "]", "\\]", "#", "\\#", "|", "\\|",
-	"~", "\\~",
+	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "<", "\\<", ">", "\\>", "[", "\\[", "]", "\\]", "#", "\\#",
+	"|", "\\|", "~", "\\~",
 )
 
 // markdown returns text as Markdown. Indented lines are code.
@@ -135,7 +136,8 @@ func markdown(text string) string {
 func commandsPage() string {
 	var b strings.Builder
 	b.WriteString("# Commands\n\n" +
-		"The help of all commands, as `--help-all` prints it. `make docs` writes this page and the man pages in `docs/man`.\n")
+		"The help of all commands, as `--help-all` prints it. `make docs` writes this page and the man pages\n" +
+		"in `docs/man`.\n")
 	write := func(title, text string) { fmt.Fprintf(&b, "\n## %s\n\n```\n%s```\n", title, text) }
 	root := newRoot(newTestApp())
 	forEachCommand(root, func(cmd *cobra.Command) {

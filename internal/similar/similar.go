@@ -74,7 +74,9 @@ func Sort(wanted string, names []string) []string {
 		scores = append(scores, s)
 	}
 	slices.SortFunc(scores, func(a, b scored) int {
-		return cmp.Or(cmp.Compare(a.missing, b.missing), cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
+		return cmp.Or(
+			cmp.Compare(a.missing, b.missing), cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name),
+		)
 	})
 	sorted := make([]string, len(scores))
 	for i, s := range scores {

@@ -37,7 +37,7 @@ func TestNames(t *testing.T) {
 		{"namepsace", []string{"name", "namespace", "names"}, []string{"namespace"}},
 		{"exce", []string{"watch", "exec"}, []string{"exec"}},
 		{"Web", []string{"web", "wab", "w"}, []string{"web", "wab"}}, // short: one edit
-		{"web", []string{"web", "db"}, nil},                         // the name itself is no suggestion
+		{"web", []string{"web", "db"}, nil},                          // the name itself is no suggestion
 		{"web-b", []string{"xweb-bx", "web-"}, []string{"web-", "xweb-bx"}},
 		{"nope", []string{"nodd", "pipe"}, nil},
 		{"prdo", []string{"prod"}, []string{"prod"}},
