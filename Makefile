@@ -120,6 +120,14 @@ demo: build-demo ## open a shell in a pod of a sandbox on this machine; no clust
 tour: build-demo ## a tour of kshell in a minute; no cluster needed (TOUR=--auto: without pressing Enter)
 	@dist/demo/demo --kshell dist/demo/kshell --tour $(TOUR)
 
+# The pages and the picture are the same in each run: if kshell has not changed,
+# git shows no difference afterwards.
+.PHONY: docs
+docs: agent ## write what docs/ contains of kshell: help, man pages, captures, and the picture in README.md
+	go test -count=1 ./cmd/kshell -run 'TestDocs_' -update
+	go test -count=1 ./test/contract -run 'TestPicture_|TestSessions_Captures' -update
+	go test -count=1 ./test/picture -run 'TestSVG_' -update
+
 e2e: ## run the e2e suite on a real two-node Kubernetes on this machine (root, Debian; KEEP=1 keeps the cluster running)
 	@test/e2e/run
 

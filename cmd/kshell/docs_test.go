@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -86,10 +87,15 @@ func manPages(t *testing.T) map[string]string {
 		if err := doc.GenMan(cmd, &header, &page); err != nil {
 			t.Fatal(err)
 		}
-		pages[filepath.Join(manDir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")] = page.String()
+		file := filepath.Join(manDir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
+		pages[file] = manOption.ReplaceAllString(page.String(), ".TP\n$1\n$2")
 	}
 	return pages
 }
+
+// manOption matches an option and its description, which doc.GenMan puts on one
+// line. A tagged paragraph (.TP) has the description below the option.
+var manOption = regexp.MustCompile(`(?m)^(?:\.PP\n)?(\\fB-.*)\n\t(.*)$`)
 
 // prepareForMarkdown changes the texts of the commands to Markdown, which
 // doc.GenMan reads. It adds the exit codes.
