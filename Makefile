@@ -4,6 +4,7 @@
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT       := go run mvdan.cc/gofumpt@v0.12.0
 GREMLINS      := go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
+GORELEASER    := go run github.com/goreleaser/goreleaser/v2@v2.17.0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
@@ -108,6 +109,26 @@ cross: agent ## build for every platform of a release, into dist/
 		out=dist/kshell-$${p%/*}-$${p#*/}; [ $${p%/*} = windows ] && out=$$out.exe; \
 		echo $$out; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/kshell || exit 1; \
 	done
+
+.PHONY: dist dist-files dist-check
+dist: export COMMIT := $(COMMIT)
+dist: export SHORT_COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null)
+dist: export COMMIT_DATE = $(shell git show -s --format=%cI HEAD 2>/dev/null)
+dist: export COMMIT_TIMESTAMP = $(shell git show -s --format=%ct HEAD 2>/dev/null)
+dist: ## make the packages of a release in dist/release, and publish nothing (.goreleaser.yaml)
+	$(GORELEASER) release --snapshot --clean --skip=publish
+
+# The files that packages contain, except the binaries. goreleaser runs this target.
+dist-files: agent
+	@rm -rf dist/man dist/completions && mkdir -p dist/man/gz dist/completions
+	$(QUICK_BUILD) -o dist/kshell-host ./cmd/kshell
+	@for shell in bash zsh fish; do dist/kshell-host completion $$shell >dist/completions/kshell.$$shell || exit 1; done
+	@dist/kshell-host completion powershell >dist/completions/kshell.ps1
+	@cp docs/man/*.1 dist/man
+	@for page in dist/man/*.1; do gzip -9n <$$page >dist/man/gz/$${page##*/}.gz || exit 1; done
+
+dist-check: ## check .goreleaser.yaml
+	cd test/dist && go test ./...
 
 .PHONY: build-demo tour
 build-demo: agent
