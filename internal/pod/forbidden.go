@@ -19,7 +19,8 @@ type ForbiddenError struct {
 	// Incomplete is from DeniedRules. If it is not "", the user may have some
 	// of these permissions.
 	Incomplete string
-	Err        error // the error of the denied request, or why the permissions are needed
+	User       string // the name of the user, or "" if it is not known or is part of the text of Err
+	Err        error  // the error of the denied request, or why the permissions are needed
 }
 
 // Error returns the namespace and the denied rules.
@@ -33,7 +34,7 @@ func (e *ForbiddenError) Error() string {
 
 // Hint returns a command with which an administrator can grant the permissions.
 func (e *ForbiddenError) Hint() string {
-	user := ""
+	user := e.User
 	if found := refusedUser.FindStringSubmatch(e.Err.Error()); found != nil {
 		user = found[1]
 	}

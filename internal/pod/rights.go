@@ -90,8 +90,7 @@ func (c *Client) review(ctx context.Context, namespace string, rule Rule) (acces
 	if err != nil {
 		return accessReviewStatus{}, err
 	}
-	response, err := c.groups[""].Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").
-		SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(body).Do(ctx).Raw()
+	response, err := c.createReview(ctx, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
 	if err != nil {
 		return accessReviewStatus{}, err
 	}
@@ -100,4 +99,15 @@ func (c *Client) review(ctx context.Context, namespace string, rule Rule) (acces
 		return accessReviewStatus{}, fmt.Errorf("cannot decode the answer: %w", err)
 	}
 	return answer.Status, nil
+}
+
+// createReview creates a review and returns the answer. An error contains the
+// Status that the server has sent; that of Result.Raw does not.
+func (c *Client) createReview(ctx context.Context, path string, review []byte) ([]byte, error) {
+	result := c.groups[""].Post().AbsPath(path).
+		SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(review).Do(ctx)
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	return result.Raw()
 }

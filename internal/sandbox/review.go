@@ -42,3 +42,24 @@ func serveReview(w http.ResponseWriter, r *http.Request, user string) {
 	review.Status.Allowed = allowed(user, attributes.Verb, resource)
 	writeJSON(w, http.StatusCreated, review)
 }
+
+// serveSelfReview answers a SelfSubjectReview (authentication/v1).
+func serveSelfReview(w http.ResponseWriter, user string) {
+	var review struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Status     struct {
+			UserInfo struct {
+				Username string   `json:"username"`
+				Groups   []string `json:"groups"`
+			} `json:"userInfo"`
+		} `json:"status"`
+	}
+	review.APIVersion, review.Kind = "authentication.k8s.io/v1", "SelfSubjectReview"
+	review.Status.UserInfo.Username = user
+	review.Status.UserInfo.Groups = []string{"system:authenticated"}
+	if user == anonymous {
+		review.Status.UserInfo.Groups = []string{"system:unauthenticated"}
+	}
+	writeJSON(w, http.StatusCreated, review)
+}

@@ -112,6 +112,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		serveReview(w, r, name)
 		return
 	}
+	if r.Method == http.MethodPost && q.group == "authentication.k8s.io" && s.answersReviews() {
+		serveSelfReview(w, name)
+		return
+	}
 	if err := authorize(name, q.verb(r), q); err != nil {
 		writeError(w, err)
 		return

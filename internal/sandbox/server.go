@@ -343,8 +343,8 @@ func (s *Server) SetPrivateRoot(node string, private bool) {
 	s.private[node] = private
 }
 
-// Review sets whether the sandbox answers SelfSubjectAccessReviews. By default
-// it does not, like an old server.
+// Review sets whether the sandbox answers SelfSubjectAccessReviews and
+// SelfSubjectReviews. By default it does not, like an old server.
 func (s *Server) Review(answer bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
