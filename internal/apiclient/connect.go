@@ -229,7 +229,7 @@ func (e *ConnectError) proxySource() string {
 	o := e.Origin
 	switch {
 	case o.ProxySource == "":
-		name := proxyVariable(e.https)
+		name := ProxyVariable(e.https)
 		return fmt.Sprintf("the proxy comes from the variable %s: correct it, or add %s to the variable NO_PROXY "+
 			"to connect without a proxy", name, e.host)
 	case o.Cluster != "" && o.ProxySource != proxyFlag:
@@ -241,9 +241,10 @@ func (e *ConnectError) proxySource() string {
 
 const proxyFlag = "--proxy-url"
 
-// proxyVariable returns the name of the environment variable that
-// http.ProxyFromEnvironment reads.
-func proxyVariable(https bool) string {
+// ProxyVariable returns the name of the environment variable that
+// http.ProxyFromEnvironment reads for a server whose address begins with https://
+// or http://.
+func ProxyVariable(https bool) string {
 	name := "HTTP_PROXY"
 	if https {
 		name = "HTTPS_PROXY"

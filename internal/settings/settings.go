@@ -106,6 +106,24 @@ func (f *File) OtherWriters() string {
 	return f.writers
 }
 
+// Path returns the path of the file, or "" for the nil *File.
+func (f *File) Path() string {
+	if f == nil {
+		return ""
+	}
+	return f.path
+}
+
+// OtherWriters returns the text of File.OtherWriters for any file. It returns ""
+// if the file does not exist.
+func OtherWriters(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return otherWriters(path, info)
+}
+
 // Load reads the file at path. Errors are *FileError for invalid contents, and
 // those of opening and reading the file, such as fs.ErrNotExist.
 func Load(path string) (*File, error) {
