@@ -80,10 +80,10 @@ func (c *Command) runScript(ctx context.Context, run *exact.Run) error {
 	return c.runOneShot(ctx, d, s)
 }
 
-// maxLine is the maximum length of a request line, in bytes. If the script of
+// MaxLine is the maximum length of a request line, in bytes. If the script of
 // exact mode makes the line longer, the script is sent on stdin. Some gateways
 // limit the line to 4,096 bytes.
-const maxLine = 4000
+const MaxLine = 4000
 
 // maxArgs is the maximum length of a command with its arguments, in bytes. A
 // longer one is sent on stdin together with the script.
@@ -102,7 +102,7 @@ func (c *Command) scriptRequest(t Target, run *exact.Run) stream.Request {
 	switch {
 	case c.shortLine:
 		c.env.Notice.Detail("kshell's script is sent on stdin, because the server limits the request line")
-	case n > maxLine:
+	case n > MaxLine:
 		c.env.Notice.Detail("kshell's script is sent on stdin: the request line would have %d bytes", n)
 	default:
 		return r

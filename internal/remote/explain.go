@@ -22,6 +22,10 @@ func (c *Command) explain(err error, endsOnLoss bool) error {
 	return explain(err, &c.options, c.Target(), endsOnLoss)
 }
 
+// Explain adds a hint to the error of a request that is not part of a command, if
+// a server has refused it.
+func Explain(err error) error { return explain(err, &Options{}, Target{}, false) }
+
 func explain(err error, o *Options, t Target, endsOnLoss bool) error {
 	var refused *stream.HandshakeError
 	var lost *stream.LostError
@@ -114,25 +118,34 @@ func explainRefusal(e *stream.HandshakeError, o *Options, t Target) error {
 	if e.Err != nil {
 		return e // Err has the hint
 	}
-	if apiclient.StatusNotFound(e.Status, "pods", t.Pod) {
+	if t.Pod != "" && apiclient.StatusNotFound(e.Status, "pods", t.Pod) {
 		return notice.WithHint(e, "`kubectl get pods -n "+script.Quote(t.Namespace)+"` lists the pods")
 	}
 	switch e.Refusal() {
 	case stream.RefusalNoSubprotocol:
+		if len(o.Protocols) == 0 {
+			return notice.WithHint(e, subprotocolHint(o))
+		}
 		return notice.WithHint(
 			fmt.Errorf("%w: it may support none of the subprotocols offered (%s)", e, strings.Join(o.Protocols, ", ")),
 			subprotocolHint(o),
 		)
 	case stream.RefusalNoRight:
+		if t.Pod == "" {
+			break
+		}
 		if hint := answerHint(e); hint != "" {
 			return notice.WithHint(e, hint)
 		}
 		return notice.WithHint(e, rightsHint(t))
 	case stream.RefusalNoReason:
+		if t.Pod == "" {
+			break
+		}
 		return notice.WithHint(
 			fmt.Errorf("%w no reason given; the verb create on pods/exec is probably missing", e), rightsHint(t))
 	case stream.RefusalBadRequest:
-		if t.Container == "" {
+		if t.Container == "" && t.Pod != "" {
 			return notice.WithHint(e, "name a container with -c")
 		}
 	case stream.RefusalUnauthorized:
