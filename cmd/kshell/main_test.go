@@ -56,6 +56,7 @@ func setTestLimits() {
 		limits = remote.Limits{
 			Rights: time.Minute, Terminate: time.Minute, Status: time.Minute, Reason: time.Minute, Verify: time.Minute,
 		}
+		doctorLimit = time.Minute
 		terminalLimits.RoundTrip, nodeShellLimits.Progress = time.Minute, time.Minute
 	}
 	limits.Slow, terminalLimits.Interrupt = time.Minute, time.Minute

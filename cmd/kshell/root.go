@@ -118,7 +118,8 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	root.SetGlobalNormalizationFunc(normalizeFlagName)
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.noteIgnoredFlags(cmd) }
 	a.completeConnection(root)
-	root.AddCommand(newExec(a), newSessions(a), newNodeShell(a), newClusters(a), newWatch(a), newConfig(a), newVersion())
+	root.AddCommand(newExec(a), newSessions(a), newNodeShell(a), newClusters(a), newWatch(a))
+	root.AddCommand(newDoctor(a), newConfig(a), newVersion())
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultCompletionCmd()
 	rejectExtraArgs(root)
@@ -174,6 +175,8 @@ type connectOptions struct {
 	// nodeShell means that the defaults of a Headlamp server for node shells
 	// apply.
 	nodeShell bool
+	// diagnosing means that the caller reports the notes of the connection.
+	diagnosing bool
 }
 
 // connect loads the kubeconfig and the settings, and determines whether
@@ -184,6 +187,14 @@ func (a *app) connect(ctx context.Context, o connectOptions) (*kubeconfig.Connec
 	if err != nil {
 		return nil, err
 	}
+	return a.connectLoaded(ctx, loaded, o)
+}
+
+// connectLoaded is like connect for a kubeconfig that was loaded. The settings
+// must have been read by readSettings.
+func (a *app) connectLoaded(
+	ctx context.Context, loaded *kubeconfig.Loaded, o connectOptions,
+) (*kubeconfig.Connection, error) {
 	if err := a.checkHTTPRule(a.settings.HTTP); err != nil {
 		return nil, err
 	}
@@ -201,8 +212,10 @@ func (a *app) connect(ctx context.Context, o connectOptions) (*kubeconfig.Connec
 	if err != nil {
 		return nil, err
 	}
-	for _, note := range conn.Notes {
-		a.notice.Note("%s", note)
+	if !o.diagnosing {
+		for _, note := range conn.Notes {
+			a.notice.Note("%s", note)
+		}
 	}
 	conn.Config.UserAgent = "kshell/" + version
 	conn.Config.WarningHandler = serverWarnings{a}
@@ -264,12 +277,22 @@ func (a *app) load() (*kubeconfig.Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, err = a.readSettings(loaded)
+	if err != nil {
+		return nil, err
+	}
+	return loaded, nil
+}
+
+// readSettings reads the settings for the context of loaded. It returns the
+// settings file, or nil if there is none.
+func (a *app) readSettings(loaded *kubeconfig.Loaded) (*settings.File, error) {
 	file, err := a.loadSettings()
 	if err != nil {
 		return nil, err
 	}
 	a.settings = file.Settings(loaded.Context(), os.LookupEnv)
-	return loaded, nil
+	return file, nil
 }
 
 // serverOf returns the address of the API server, without user info.

@@ -258,6 +258,9 @@ var faults = map[string]sandbox.Fault{
 	"line-1500-403":    lineLimit(1500, http.StatusForbidden),
 	"line-1500-413":    lineLimit(1500, http.StatusRequestEntityTooLarge),
 	"line-1500-431":    lineLimit(1500, http.StatusRequestHeaderFieldsTooLarge),
+	"all-line-4096":    onAll(lineLimit(4096, http.StatusRequestURITooLong)),
+	"all-line-1500":    onAll(lineLimit(1500, http.StatusBadRequest)),
+	"all-line-700":     onAll(lineLimit(700, http.StatusRequestHeaderFieldsTooLarge)),
 	"line-200":         lineLimit(200, http.StatusRequestURITooLong),
 	"reset-at-request": {Do: sandbox.RST, When: sandbox.AtRequest},
 }

@@ -9,9 +9,9 @@ import (
 	"kshell/internal/pod"
 )
 
-// requiredRules returns the rights that a node shell needs in its namespace.
+// RequiredRules returns the rights that a node shell needs in its namespace.
 // shell is false for a command; attach is true if the shell is running already.
-func requiredRules(shell, attach bool) []pod.Rule {
+func RequiredRules(shell, attach bool) []pod.Rule {
 	rules := []pod.Rule{
 		{Verb: "get", Resource: "pods"}, {Verb: "delete", Resource: "pods"}, {Verb: "watch", Resource: "pods"},
 	}
@@ -42,7 +42,7 @@ func (m *Manager) checkRights(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.env.Limits.Rights)
 	defer cancel()
 	namespace := m.options.Pod.Namespace
-	rules := requiredRules(m.options.Pod.Shell, m.options.Attach)
+	rules := RequiredRules(m.options.Pod.Shell, m.options.Attach)
 	denied, incomplete, errs := make([]bool, len(rules)), make([]string, len(rules)), make([]error, len(rules))
 	var requests sync.WaitGroup
 	for i, rule := range rules {

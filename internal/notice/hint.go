@@ -13,6 +13,9 @@ type Commands interface {
 	Complete(command string) (completed, note string)
 }
 
+// CompleteHint returns a hint with its commands completed, as Hint prints it.
+func (p *Printer) CompleteHint(hint string) string { return p.withCommands(hint) }
+
 // withCommands completes the commands in a hint, which are in backquotes, and
 // appends their notes in parentheses. Equal notes are appended once.
 func (p *Printer) withCommands(hint string) string {

@@ -1,0 +1,241 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"kshell/internal/apiclient"
+	"kshell/internal/group"
+	"kshell/internal/pod"
+	"kshell/internal/remote"
+	"kshell/internal/stream"
+)
+
+// roundTrips is how many round trips are measured.
+const roundTrips = 5
+
+// checkRoundTrip measures the round trip of requests on an open connection.
+func checkRoundTrip(ctx context.Context, d *diagnosis) finding {
+	var times []time.Duration
+	for range roundTrips + 1 {
+		start := time.Now()
+		if err := d.get(ctx); err != nil {
+			return failure(ctx, remote.Explain(err))
+		}
+		times = append(times, time.Since(start))
+	}
+	times = times[1:] // the first request may have opened a connection
+	slices.Sort(times)
+	median := times[len(times)/2]
+	f := passed("median of %d requests", len(times)).
+		with(fmt.Sprintf("from %s to %s", milliseconds(times[0]), milliseconds(times[len(times)-1])))
+	if median >= slowRoundTrip {
+		f.status, f.hint = Warning, "each key and its echo take this time: is the link busy, or a proxy slow?"
+	}
+	return f.in(median)
+}
+
+// slowRoundTrip is the round trip from which on the check is a warning.
+const slowRoundTrip = time.Second
+
+// get requests the version of the server.
+func (d *diagnosis) get(ctx context.Context) error {
+	body, err := d.cluster.Transport().Get(ctx, "/version", nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(body, apiclient.MaxObject))
+	return err
+}
+
+// milliseconds returns a duration for users.
+func milliseconds(d time.Duration) string {
+	if d < 10*time.Millisecond {
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%d ms", d.Milliseconds())
+}
+
+// Lengths of request lines, in bytes.
+const (
+	maxTried   = 16 << 10 // the longest one that is tried
+	minTried   = 512      // the shortest one
+	precision  = 64       // of the limit that is found
+	leastUsed  = 1000     // what kshell needs for a short command, if it sends its script on stdin
+	leastTries = 2        // requests that must fail before a limit is reported
+)
+
+// checkRequestLine finds the longest request line that the server and what is
+// between accept. It makes requests for the version with a parameter, over
+// HTTP/1.1, as WebSockets are opened.
+func checkRequestLine(ctx context.Context, d *diagnosis) finding {
+	cfg := rest.CopyConfig(d.conn.Config)
+	cfg.NextProtos = []string{"http/1.1"}
+	dialer, err := stream.NewDialer(cfg)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	if _, err := tryLine(ctx, dialer, 0); err != nil {
+		return failure(ctx, remote.Explain(err))
+	}
+	accepted, refusedAt, refusal := 0, 0, error(nil)
+	for n := minTried; n <= maxTried && refusedAt == 0; n *= 2 {
+		if refused, err := d.lineRefused(ctx, dialer, n); err != nil {
+			return failure(ctx, remote.Explain(err))
+		} else if refused != nil {
+			refusedAt, refusal = n, refused
+		} else {
+			accepted = n
+		}
+	}
+	if refusedAt == 0 {
+		return passed("at least %d bytes", maxTried)
+	}
+	for refusedAt-accepted > precision {
+		n := (accepted + refusedAt) / 2
+		refused, err := d.lineRefused(ctx, dialer, n)
+		switch {
+		case err != nil:
+			return failure(ctx, remote.Explain(err))
+		case refused != nil:
+			refusedAt, refusal = n, refused
+		default:
+			accepted = n
+		}
+	}
+	f := finding{
+		status: OK, refusal: stream.RefusalOf(refusal),
+		message: fmt.Sprintf("about %d bytes: longer requests are refused%s", accepted, codeOf(refusal)),
+	}
+	raise := fmt.Sprintf("allow at least %d bytes in what refuses them: for nginx, large_client_header_buffers; "+
+		"for HAProxy, tune.bufsize; for AWS and other cloud load balancers, see their documentation", 2*remote.MaxLine)
+	switch {
+	case accepted < leastUsed:
+		f.status, f.hint = Failed, raise
+		return f.with(fmt.Sprintf("kshell needs at least %d bytes", leastUsed))
+	case accepted < remote.MaxLine:
+		f.status, f.hint = Warning, raise
+		return f.with(fmt.Sprintf("kshell uses up to %d bytes, or else sends its script on stdin, "+
+			"after a first request that is refused", remote.MaxLine))
+	}
+	return f.with(fmt.Sprintf("kshell uses up to %d bytes, and more only for a command that is longer", remote.MaxLine))
+}
+
+// codeOf returns the HTTP status of a refusal in parentheses, with a space before
+// it, or "".
+func codeOf(err error) string {
+	var refused *stream.HandshakeError
+	if !errors.As(err, &refused) {
+		return ""
+	}
+	return fmt.Sprintf(" (%d)", refused.StatusCode)
+}
+
+// lineRefused makes a request whose line has n bytes. refused is the answer if the
+// request was refused because of its length: a shorter one is accepted.
+func (d *diagnosis) lineRefused(ctx context.Context, dialer *stream.Dialer, n int) (refused, err error) {
+	for range leastTries {
+		ok, err := tryLine(ctx, dialer, n)
+		switch {
+		case ok:
+			return nil, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		}
+		if _, short := tryLine(ctx, dialer, 0); short != nil { // something else has failed
+			return nil, short
+		}
+		refused = err
+	}
+	return refused, nil
+}
+
+// tryLine requests the version of the server. The request line has n bytes; if n is
+// 0, it is as short as possible.
+func tryLine(ctx context.Context, dialer *stream.Dialer, n int) (ok bool, err error) {
+	r := stream.Request{Path: "/version"}
+	if n > 0 {
+		r.Query = url.Values{"x": {""}}
+		r.Query.Set("x", strings.Repeat("x", max(n-dialer.LineLength(r), 0)))
+	}
+	body, err := dialer.Get(ctx, r.Path, r.Query)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(body, apiclient.MaxObject))
+	return err == nil, err
+}
+
+// idleRequest is a watch of a pod that does not exist, so the server sends
+// nothing. A watch runs nothing.
+func (d *diagnosis) idleRequest() stream.Request {
+	path, _ := pod.ListPath("pods", d.conn.Namespace) // the type is known: no error
+	return stream.Request{
+		Path: path, Origin: true,
+		Query: url.Values{"watch": {"true"}, "fieldSelector": {"metadata.name=kshell-doctor-no-such-pod"}},
+	}
+}
+
+// checkIdle holds a WebSocket open on which nothing is sent, and reports when it is
+// closed.
+func checkIdle(ctx context.Context, d *diagnosis) finding {
+	if d.Slow == 0 {
+		return skipped("--slow holds an idle connection open for minutes, and reports when it is closed")
+	}
+	cfg := rest.CopyConfig(d.conn.Config)
+	// Keepalives of TCP would keep the connection open in some firewalls.
+	cfg.Dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}).DialContext
+	dialer, err := stream.NewDialer(cfg)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	ended := make(chan struct{})
+	var counting group.Group
+	defer counting.Wait()
+	defer close(ended)
+	lasted, err := dialer.Idle(ctx, d.idleRequest(), d.Slow, func() {
+		counting.Go(func() { d.count(ended) })
+	})
+	var lost *stream.LostError
+	switch {
+	case err == nil:
+		return passed("an idle connection was still open after %v", d.Slow)
+	case !errors.As(err, &lost):
+		return failure(ctx, remote.Explain(err))
+	}
+	message := fmt.Sprintf("an idle connection was closed after %v: %s", lasted.Round(time.Second), lost)
+	if lasted > d.settings.Keepalive && d.settings.Keepalive > 0 {
+		return passed("%s", message).with(
+			fmt.Sprintf("kshell prevents that by pings, at least every %v; kubectl exec does not", d.settings.Keepalive))
+	}
+	return warning(fmt.Sprintf("--keepalive %v, or the setting keepalive, makes kshell send pings before that",
+		max(lasted/2, time.Second).Round(time.Second)), "%s", message)
+}
+
+// count reports how long the connection is idle, every second, until ended is
+// closed.
+func (d *diagnosis) count(ended <-chan struct{}) {
+	start := time.Now()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		d.Progress(fmt.Sprintf("idle for %v of up to %v (press Ctrl-C to cancel)",
+			time.Since(start).Round(time.Second), d.Slow))
+		select {
+		case <-ticker.C:
+		case <-ended:
+			return
+		}
+	}
+}
