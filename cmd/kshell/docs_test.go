@@ -19,7 +19,7 @@ import (
 	"kshell/internal/outcome"
 )
 
-var update = flag.Bool("update", false, "write docs/man and docs/commands.md")
+var update = flag.Bool("update", false, "write docs/man, docs/commands.md and the outputs in docs/doctor.md")
 
 // manDir contains the man pages, and commandsFile the help of all commands.
 const (

@@ -37,7 +37,7 @@ func newDoctor(a *app) *cobra.Command {
 	var f doctorFlags
 	cmd := &cobra.Command{
 		Use:   "doctor [POD | TYPE/NAME] [-c CONTAINER]",
-		Short: "Check whether kshell can work: configuration, network, login, rights, connections",
+		Short: "Check the configuration, the network, the login and the rights",
 		Long: `Check whether kshell can work, and print what to do about each problem.
 
 The checks are: the configuration and where each value comes from; DNS, TCP, proxy, TLS and the server's version; the
@@ -49,10 +49,16 @@ checks whether exact mode and --resume are possible there.
 
 The exit code is 0 if no check has failed, 1 if a check has failed, and 2 if kshell was called with wrong arguments.
 Warnings do not change it. No output contains credentials.`,
-		Example: `  kshell doctor              check everything that needs no pod
-  kshell doctor web          also run a command in pod web
-  kshell doctor --slow       also find out when an idle connection is closed (up to 5 minutes)
-  kshell doctor -o json      print a line of JSON for each check`,
+		Example: `  kshell doctor          check everything that needs no pod
+  kshell doctor web      also run a command in pod web
+  kshell doctor --slow   also find out when an idle connection is closed
+  kshell doctor -o json  print a line of JSON for each check`,
+		Annotations: map[string]string{commonFlags: `
+Flags:
+  -c, --container NAME     name of the container (default: the pod's default)
+      --slow               also hold an idle connection open, up to 5 minutes
+  -o, --output FORMAT      json: one line for each check
+` + connectionGroup},
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := planDoctor(cmd, f, args)

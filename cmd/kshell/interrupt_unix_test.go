@@ -50,6 +50,7 @@ func TestCtrlC_EndsLoopOfShell(t *testing.T) {
 		"wait for the pod": {line: "kshell exec --pod-running-timeout=10m pending -- true", shown: "is not scheduled"},
 		"list":             {line: "kshell exec", shown: "> "},
 		"numbered list":    {line: "TERM=dumb kshell exec", shown: `cancel\): `},
+		"diagnosis":        {line: "kshell doctor --slow", shown: `idle for [0-9]+s of up to 5m0s`},
 		"lost connection":  {line: "kshell exec -it web -- sh", shown: `web\$ `, down: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -89,6 +89,7 @@ func (s suite) Run() int {
 	if err := flag.Set("test.parallel", "8"); err != nil { // most of the tests spend most of their time waiting
 		panic(err)
 	}
+	doctorLimit = time.Minute
 	code := s.M.Run()
 	if code != 0 {
 		return code

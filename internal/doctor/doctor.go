@@ -81,6 +81,7 @@ type finding struct {
 	status        Status
 	message, hint string
 	refusal       stream.Refusal
+	err           error // of a failure
 	details       []string
 	took          time.Duration // 0: the duration of the check
 	omit          bool          // the check does not apply and is not reported; it counts as passed
@@ -239,7 +240,7 @@ func failure(ctx context.Context, err error) finding {
 	}
 	return finding{
 		status: Failed, message: apiclient.Plain(outcome.ContextCause(ctx, err)).Error(), hint: hint,
-		refusal: stream.RefusalOf(err),
+		refusal: stream.RefusalOf(err), err: err,
 	}
 }
 

@@ -365,6 +365,7 @@ func checkVersion(ctx context.Context, d *diagnosis) finding {
 		}
 	}
 	if version := parseVersion(c.body); version != "" && !d.headlamp {
+		d.version = version
 		return passed("Kubernetes %s", version).in(c.took[atAnswer])
 	}
 	start := time.Now()
@@ -389,7 +390,18 @@ func checkVersion(ctx context.Context, d *diagnosis) finding {
 			hint: "is this the address of an API server? `kubectl config view --minify` shows it",
 		}
 	}
+	d.version = version
 	return passed("Kubernetes %s", version)
+}
+
+// isBefore reports whether the version of the server is known, and older than
+// major.minor.
+func (d *diagnosis) isBefore(major, minor int) bool {
+	var haveMajor, haveMinor int
+	if _, err := fmt.Sscanf(d.version, "v%d.%d", &haveMajor, &haveMinor); err != nil {
+		return false
+	}
+	return haveMajor < major || haveMajor == major && haveMinor < minor
 }
 
 // parseVersion returns the version in an answer to GET /version, or "".

@@ -74,6 +74,7 @@ type diagnosis struct {
 	contact  *contact               // the first request
 	conn     *kubeconfig.Connection // to the API server
 	cluster  *remote.Cluster        // of conn
+	version  string                 // of the API server, or ""
 	user     string                 // the name of the user at the server, or ""
 
 	webSocketOnly *remote.Cluster // of conn, without SPDY

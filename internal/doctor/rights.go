@@ -16,9 +16,23 @@ func findRules() []pod.Rule {
 	}
 }
 
-// checkExecRights checks the rights without which no command can be run.
+// checkExecRights checks the rights without which no command can be run. A
+// WebSocket needs get, and since Kubernetes 1.35 also create; SPDY needs create.
 func checkExecRights(ctx context.Context, d *diagnosis) finding {
-	return d.rights(ctx, pod.ExecRules(), "run commands in pods")
+	f := d.rights(ctx, pod.ExecRules(), "run commands in pods")
+	var missing *pod.ForbiddenError
+	if f.status != Failed || !errors.As(f.err, &missing) || len(missing.Denied) != 1 {
+		return f
+	}
+	switch missing.Denied[0].Verb {
+	case "get":
+		return f.as(Warning).with("without it, kshell uses SPDY instead of WebSockets")
+	case "create":
+		if d.isBefore(1, 35) {
+			return f.as(Warning).with("servers since Kubernetes 1.35 need it, too")
+		}
+	}
+	return f
 }
 
 // checkFindRights checks the rights to find a pod. Without them, commands can be
