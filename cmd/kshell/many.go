@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"io"
+	"math"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -171,11 +173,33 @@ func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Contex
 		o.Status = status
 		defer func() { _ = status.Close() }() // fanout reports write errors
 	}
+	defer limitMemory(min(o.Parallel, len(targets)), len(targets))()
 	return fanout.Run(ctx, targets, o)
 }
 
-// fanoutSettings returns the settings of the plan's commands.
+// limitMemory makes the garbage collector run often enough that the process
+// takes no more memory than the program, the parallel connections and the pods
+// need. By default, the collector runs when the memory in use has doubled.
+// restore undoes that. If the variable GOMEMLIMIT is set, limitMemory does
+// nothing.
+func limitMemory(parallel, pods int) (restore func()) {
+	const ( // in bytes
+		program    = 14 << 20
+		connection = 100 << 10
+		pod        = 4 << 10
+	)
+	old := debug.SetMemoryLimit(-1) // returns the limit
+	if old != math.MaxInt64 {
+		return func() {}
+	}
+	debug.SetMemoryLimit(program + int64(parallel)*connection + int64(pods)*pod)
+	return func() { debug.SetMemoryLimit(old) }
+}
+
+// fanoutSettings returns the settings of the plan's commands, which share one
+// connection for the watches of their pods.
 func (a *app) fanoutSettings(p *execPlan, c *remote.Cluster) *fanout.Settings {
+	c.ShareWatches()
 	return &fanout.Settings{
 		Env: a.env(), Cluster: c, Options: p.options(), StdinFile: p.script.stdinFile, WaitRunning: p.waitRunning,
 	}

@@ -96,5 +96,6 @@ func (c *ContainerCommand) Status(start time.Time, err error) outcome.Status {
 	return s
 }
 
-// Close implements Command.
-func (*ContainerCommand) Close() {}
+// Close implements Command. It releases what is known about the pod, so that the
+// memory of a Run does not grow with the number of commands that have ended.
+func (c *ContainerCommand) Close() { c.target.Found, c.remote = nil, nil }

@@ -36,6 +36,9 @@ func FindPods(ctx context.Context, s *Settings, r pod.Request) ([]Target, error)
 func podCommands(s *Settings, r pod.Request, running []pod.Found, skipped []pod.Skipped) []*podCommand {
 	var commands []*podCommand
 	add := func(found *pod.Found, container string, err error) {
+		// The pods of a list are in one array. A copy can be released alone.
+		own := *found.Pod
+		found = &pod.Found{Pod: &own, Container: found.Container, Notes: found.Notes}
 		t := remote.Target{Namespace: r.Namespace, Pod: found.Pod.Name, Container: container, Found: found}
 		commands = append(commands, newPodCommand(s, t, err))
 	}

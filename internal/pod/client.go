@@ -180,6 +180,15 @@ func trimPod(pod *corev1.Pod) {
 		c := &pod.Spec.EphemeralContainers[i]
 		c.EphemeralContainerCommon = corev1.EphemeralContainerCommon{Name: c.Name, Image: c.Image}
 	}
+	for _, statuses := range [][]corev1.ContainerStatus{
+		pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses, pod.Status.EphemeralContainerStatuses,
+	} {
+		for i := range statuses {
+			s := &statuses[i]
+			s.Resources, s.AllocatedResources, s.AllocatedResourcesStatus = nil, nil, nil
+			s.VolumeMounts, s.User = nil, nil
+		}
+	}
 }
 
 // podSize estimates the memory that a pod takes, in bytes.

@@ -25,6 +25,7 @@ type Cluster struct {
 	env           Env
 	webSocketOnly bool
 	clients       clients
+	sharesWatches atomic.Bool // ShareWatches was called
 	limitsLine    atomic.Bool // a gateway has refused a request line that was too long, and accepted a shorter one
 
 	mu         sync.Mutex // protects the following
@@ -64,11 +65,18 @@ func (c *Cluster) newClients(cfg *rest.Config) (*clients, error) {
 }
 
 func (c *Cluster) newPodClient(cfg *rest.Config, transport *stream.Transport) (*pod.Client, error) {
-	return pod.NewClient(cfg, pod.Options{
-		RunWatch:          (&clients{transport: transport}).runWatch,
-		OnSelectorIgnored: c.env.SelectorIgnored,
-	})
+	runWatch := func(ctx context.Context, path string, query url.Values, each func([]byte) error) bool {
+		return !c.sharesWatches.Load() && (&clients{transport: transport}).runWatch(ctx, path, query, each)
+	}
+	return pod.NewClient(cfg, pod.Options{RunWatch: runWatch, OnSelectorIgnored: c.env.SelectorIgnored})
 }
+
+// ShareWatches makes each watch of a pod a plain HTTP request, so that with HTTP/2,
+// all watches and other requests share one connection. It is for many commands at
+// the same time. Without it, a watch opens a WebSocket, because some proxies hold
+// back the answer to a plain request. Behind such a proxy, a shared watch does not
+// work, and the pod is requested again and again.
+func (c *Cluster) ShareWatches() { c.sharesWatches.Store(true) }
 
 // Config returns the configuration. Its credential plugin may prompt the user.
 func (c *Cluster) Config() *rest.Config { return c.clients.cfg }
