@@ -79,6 +79,28 @@ func podMenu(
 	return pods, list
 }
 
+// rowMenu returns the names of the pods, running pods first, and a list with a row
+// for each pod.
+func rowMenu(namespace string, rows []pod.Row) (names []string, list picker.List) {
+	list = picker.List{
+		Title:  "pods in namespace " + notice.Clean(namespace),
+		Header: []string{"NAME", "READY", "STATUS", "RESTARTS", "AGE"},
+	}
+	for _, running := range []bool{true, false} {
+		for _, r := range rows {
+			if (r.Status == "Running") != running {
+				continue
+			}
+			cells := []string{r.Name, r.Ready, r.Status, r.Restarts, r.Age}
+			for i := range cells {
+				cells[i] = notice.Clean(cells[i])
+			}
+			names, list.Rows = append(names, r.Name), append(list.Rows, cells)
+		}
+	}
+	return names, list
+}
+
 // containerMenu returns the names of the containers of p, and a list with a row
 // for each. Init and ephemeral containers are included only if they are
 // running. The default container is selected.

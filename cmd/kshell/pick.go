@@ -8,9 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"kshell/internal/kubeconfig"
 	"kshell/internal/outcome"
+	"kshell/internal/picker"
 	"kshell/internal/pod"
 	"kshell/internal/remote"
 )
@@ -55,9 +58,7 @@ func (f *pickFlags) planPick(cmd *cobra.Command, many *manyFlags, args []string,
 
 // pick lets the user choose the pod and the container, and sets them in p.
 func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan) error {
-	running, skipped, err := c.Pods().List(ctx, pod.Request{
-		Namespace: kube.Namespace, Target: p.target, Selector: p.pick.selector, Container: p.container,
-	})
+	menu, err := a.podsToPick(ctx, kube, c, p)
 	var forbidden *pod.GetForbiddenError
 	switch {
 	case errors.As(err, &forbidden):
@@ -65,32 +66,86 @@ func (a *app) pick(ctx context.Context, kube *kubeconfig.Connection, c *remote.C
 	case err != nil:
 		return outcome.ContextCause(ctx, remote.ExplainForbidden(ctx, a.env(), c, err))
 	}
-	pods, list := podMenu(kube.Namespace, running, skipped, time.Now())
-	if len(pods) == 1 && !p.pick.always {
-		p.target = pod.Target{Kind: "pod", Name: pods[0].Name}
+	if len(menu.names) == 1 && !p.pick.always {
+		p.target = pod.Target{Kind: "pod", Name: menu.names[0]}
 		return nil
 	}
-	i, err := a.choose(ctx, list)
+	i, err := a.choose(ctx, menu.list)
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
-	chosen := pods[i]
-	p.target = pod.Target{Kind: "pod", Name: chosen.Name}
-	names, list := containerMenu(chosen)
-	switch {
-	case p.container != "":
-	case len(names) == 1:
-		p.container = names[0]
-	case len(names) > 1:
-		if i, err = a.choose(ctx, list); err != nil {
+	p.target = pod.Target{Kind: "pod", Name: menu.names[i]}
+	if p.container == "" {
+		chosen, err := menu.pod(ctx, i)
+		if err == nil {
+			p.container, err = a.pickContainer(ctx, chosen)
+		}
+		switch {
+		case apierrors.IsForbidden(err): // the container is chosen later
+		case err != nil:
 			return outcome.ContextCause(ctx, err)
 		}
-		p.container = names[i]
 	}
-	note := "you chose pod " + chosen.Name
+	note := "you chose pod " + p.target.Name
 	if p.container != "" {
 		note += ", container " + p.container
 	}
 	a.notice.Note("%s", note)
 	return nil
+}
+
+// pickContainer lets the user choose a container of a pod that has several, and
+// returns its name.
+func (a *app) pickContainer(ctx context.Context, chosen *corev1.Pod) (string, error) {
+	names, list := containerMenu(chosen)
+	switch len(names) {
+	case 0:
+		return "", nil
+	case 1:
+		return names[0], nil
+	}
+	i, err := a.choose(ctx, list)
+	if err != nil {
+		return "", err
+	}
+	return names[i], nil
+}
+
+// podChoice is a list of pods from which the user chooses one.
+type podChoice struct {
+	names []string
+	list  picker.List
+	pod   func(ctx context.Context, i int) (*corev1.Pod, error)
+}
+
+// podsToPick returns the pods that p selects. If it selects all pods of the
+// namespace, or those of a label selector, there may be thousands. In that case,
+// podsToPick requests only the rows of the list, and the chosen pod later.
+func (a *app) podsToPick(
+	ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan,
+) (podChoice, error) {
+	if p.target == (pod.Target{}) {
+		rows, err := c.Pods().Rows(ctx, kube.Namespace, p.pick.selector)
+		switch {
+		case err != nil && !errors.Is(err, pod.ErrNoTable):
+			return podChoice{}, err
+		case len(rows) > 0:
+			names, list := rowMenu(kube.Namespace, rows)
+			return podChoice{names, list, func(ctx context.Context, i int) (*corev1.Pod, error) {
+				return c.Pods().Get(ctx, kube.Namespace, names[i])
+			}}, nil
+		}
+	}
+	running, skipped, err := c.Pods().List(ctx, pod.Request{
+		Namespace: kube.Namespace, Target: p.target, Selector: p.pick.selector, Container: p.container,
+	})
+	if err != nil {
+		return podChoice{}, err
+	}
+	pods, list := podMenu(kube.Namespace, running, skipped, time.Now())
+	names := make([]string, len(pods))
+	for i := range pods {
+		names[i] = pods[i].Name
+	}
+	return podChoice{names, list, func(_ context.Context, i int) (*corev1.Pod, error) { return pods[i], nil }}, nil
 }

@@ -87,7 +87,7 @@ func (p Pages[T]) page(ctx context.Context, limit int, next string, add func(*T)
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError
 	switch {
-	case err == nil && !strings.HasSuffix(h.Kind, "List"):
+	case err == nil && !strings.HasSuffix(h.Kind, "List") && h.Kind != "Table":
 		return nil, &NotListError{errors.New("its kind is " + strconv.Quote(h.Kind))}
 	case LimitError(err) != nil:
 		var large *TooLargeError
@@ -118,7 +118,7 @@ func decodeList[T any](d *Decoder, add func(*T) error) (*listHead, error) {
 			err = d.Decode(&h.Kind)
 		case "metadata":
 			err = d.Decode(&h.Metadata)
-		case "items":
+		case "items", "rows": // rows are the items of a Table
 			err = decodeItems(d, add)
 		default:
 			err = d.Decode(&json.RawMessage{})

@@ -50,7 +50,7 @@ func writeProtobuf(w http.ResponseWriter, pod *corev1.Pod) error {
 	return nil
 }
 
-func (s *Server) serveList(w http.ResponseWriter, c call, res metav1.APIResource) error {
+func (s *Server) serveList(w http.ResponseWriter, r *http.Request, c call, res metav1.APIResource) error {
 	match, err := c.matcher()
 	if err != nil {
 		return err
@@ -59,6 +59,14 @@ func (s *Server) serveList(w http.ResponseWriter, c call, res metav1.APIResource
 	meta := metav1.ListMeta{ResourceVersion: strconv.FormatInt(version, 10)}
 	if items, meta.Continue, err = s.page(c, items, version); err != nil {
 		return err
+	}
+	switch formOf(r.Header.Get("Accept"), res) {
+	case formMetadata:
+		writeJSON(w, http.StatusOK, metadataList(items, meta))
+		return nil
+	case formTable:
+		writeJSON(w, http.StatusOK, podTable(items, meta, c.query.Get("includeObject")))
+		return nil
 	}
 	writeJSON(w, http.StatusOK, struct {
 		metav1.TypeMeta `json:",inline"`

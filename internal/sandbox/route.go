@@ -146,7 +146,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, c call) error 
 	case r.Method == http.MethodGet && c.isTrue("watch"):
 		return s.serveWatch(w, r, c, res)
 	case r.Method == http.MethodGet && c.name == "":
-		return s.serveList(w, c, res)
+		return s.serveList(w, r, c, res)
 	case r.Method == http.MethodGet:
 		return s.serveGet(w, r, c, res)
 	case r.Method == http.MethodPost && c.resource == "pods" && c.name == "":
