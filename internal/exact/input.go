@@ -163,13 +163,23 @@ func (in *input) add(p []byte, err error) bool {
 	for len(in.next) > 0 && len(in.next)+len(p) > in.limit && !in.canceled && !in.stopped {
 		in.changed.Wait()
 	}
-	if need := len(in.next) + len(p); need > cap(in.next) { // append would leave more garbage
-		in.next = append(make([]byte, 0, max(need, min(2*cap(in.next), in.limit))), in.next...)
+	if need := len(in.next) + len(p); need > cap(in.next) {
+		in.next = append(make([]byte, 0, bufferFor(need)), in.next...)
 	}
 	in.next = append(in.next, p...)
 	in.err = err
 	in.changed.Broadcast()
 	return !in.canceled && !in.stopped
+}
+
+// bufferFor returns the size of a buffer for n bytes. Beyond two pieces, that is
+// the largest size: a buffer that grows step by step leaves more garbage than a
+// large buffer of which only a part is used.
+func bufferFor(n int) int {
+	if n <= 2*pieceSize {
+		return max(n, pieceSize)
+	}
+	return max(n, maxBlock)
 }
 
 // sent returns the number of bytes in the blocks whose sending has begun, and

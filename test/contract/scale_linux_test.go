@@ -2,12 +2,14 @@ package contract
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,13 @@ import (
 
 	"kshell/internal/sandbox"
 )
+
+// transferSize is the size of the transfers of TestScale_Transfers.
+var transferSize = flag.Int64("transfer", 1<<30, "bytes that TestScale_Transfers transfers in each direction")
+
+// maxTransferMemory is the most memory that kshell may need for a transfer of any
+// size, in MiB. About 15 MiB of it are pages of the program's file.
+const maxTransferMemory = 28
 
 // costs is what a run of a program has cost, as bench/launch reports it.
 type costs struct {
@@ -94,7 +103,8 @@ func TestScale_ManyPods(t *testing.T) {
 	run := func(pods, parallel int, label string, command ...string) costs {
 		t.Helper()
 		before := s.Stats()
-		args := append([]string{"exec", "-l", label, "--all", "--max-parallel", strconv.Itoa(parallel), "--"}, command...)
+		args := []string{"exec", "-l", label, "--all", "--max-parallel", strconv.Itoa(parallel), "--"}
+		args = append(args, command...)
 		c, errs := l.run(t, p, nil, nil, args...)
 		after := s.Stats()
 		if c.code != 0 || errs != "" {
@@ -123,4 +133,65 @@ func TestScale_ManyPods(t *testing.T) {
 	if slow.took < wait*few/(parallel/4) || fast.took < wait*few/parallel || fast.took >= slow.took {
 		t.Errorf("%v with %d at the same time, %v with %d", fast.took, parallel, slow.took, parallel/4)
 	}
+}
+
+// The memory that kshell needs must not depend on the size of a transfer:
+//
+//	go test ./test/contract -run TestScale_Transfers -transfer 10737418240 -timeout 1h -v
+func TestScale_Transfers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("transfers gigabytes")
+	}
+	s, _ := startWeb(t)
+	p := Program{Path: kshellBinary(t), Kubeconfig: s.Kubeconfig(), Home: t.TempDir()}
+	l := newLauncher(t)
+	size := strconv.FormatInt(*transferSize, 10)
+	t.Run("down", func(t *testing.T) {
+		var out counter
+		c, errs := l.run(t, p, nil, &out, "exec", "web", "--", "head", "-c", size, "/dev/zero")
+		if c.code != 0 || errs != "" || out.n != *transferSize {
+			t.Errorf("exit code %d, %d bytes, stderr %q", c.code, out.n, errs)
+		}
+		if c.memory > maxTransferMemory {
+			t.Errorf("peak memory: %d MiB", c.memory)
+		}
+	})
+	t.Run("up", func(t *testing.T) {
+		in, err := zeros(t.TempDir(), *transferSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		var out bytes.Buffer
+		c, errs := l.run(t, p, in, &out, "exec", "-i", "web", "--", "wc", "-c")
+		if got := strings.TrimSpace(out.String()); c.code != 0 || errs != "" || got != size {
+			t.Errorf("exit code %d, %q bytes, stderr %q", c.code, got, errs)
+		}
+		if c.memory > maxTransferMemory {
+			t.Errorf("peak memory: %d MiB", c.memory)
+		}
+	})
+	t.Run("stalled reader", func(t *testing.T) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const lines = 10_000_000
+		read := make(chan int64, 1)
+		go func() {
+			defer r.Close()
+			time.Sleep(5 * time.Second) // the reader does not read for this time
+			n, _ := io.Copy(io.Discard, r)
+			read <- n
+		}()
+		command := fmt.Sprintf("yes 0123456789abcde | head -n %d", lines)
+		c, errs := l.run(t, p, nil, w, "exec", "web", "--", "sh", "-c", command)
+		_ = w.Close()
+		if n := <-read; c.code != 0 || errs != "" || n != 16*lines {
+			t.Errorf("exit code %d, %d bytes, stderr %q", c.code, n, errs)
+		}
+		if c.memory > maxTransferMemory {
+			t.Errorf("peak memory: %d MiB", c.memory)
+		}
+	})
 }
