@@ -23,6 +23,13 @@ const (
 	// exitNoSession is the exit code of "kshell-agent attach" if the session
 	// does not exist.
 	exitNoSession = 3
+	// exitFailed is the exit code of "kshell-agent start" if it has failed
+	// before the command can have been started.
+	exitFailed = 1
+	// exitNotExecutable and exitNotFound are the exit codes of a shell that
+	// cannot run a program.
+	exitNotExecutable = 126
+	exitNotFound      = 127
 )
 
 // The reasons for the loss of a relay.
@@ -49,6 +56,7 @@ type relay struct {
 	// Protected by Session.mu.
 	answered bool          // something has arrived
 	acked    bool          // the acknowledgement of the exit was sent
+	handling bool          // Write handles events, so nothing is read
 	waiting  time.Duration // since when setup or the Welcome is expected
 }
 
@@ -110,6 +118,9 @@ func (r *relay) Write(p []byte) (int, error) {
 			err = r.handle(event)
 		}
 	}
+	if len(events) > 0 {
+		r.handled()
+	}
 	if err != nil {
 		r.failure = err
 		return 0, err
@@ -163,7 +174,20 @@ func (r *relay) receive(p []byte) (todo todo, events []agent.Message, err error)
 		_, todo.write = s.client.Exit()
 	}
 	todo.send = todo.send || s.client.Due()
-	return todo, s.client.Events(), err
+	events = s.client.Events()
+	r.handling = len(events) > 0
+	return todo, events, err
+}
+
+// handled is called after events were handled. That may have taken a long time,
+// because a request or a message was waited for, so an answer of the agent may be
+// waiting to be read.
+func (r *relay) handled() {
+	s := r.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.handling = false
+	s.pulse.woke(s.now())
 }
 
 // handle handles an event of the client.
@@ -304,6 +328,7 @@ func (r *relay) check(late time.Duration) bool {
 			s.pulse.ping(now)
 		}
 		since, overdue = s.pulse.overdue(now, s.client.RoundTrip())
+		overdue = overdue && !r.handling
 		if s.pulse.due(now) {
 			s.client.Ping()
 			s.pulse.ping(now)
@@ -439,16 +464,24 @@ func (r *relay) ended(err error) error {
 		switch {
 		case exit.Code > signaled: // a signal may have ended the relay, but not the agent
 			return r.lost(exit)
-		case !r.attaches && !r.session.Begun():
+		case !r.attaches && !r.session.Begun() && r.nothingStarted(exit.Code):
 			return &UnableError{Reason: r.withStderr(exit).Error()}
 		case exit.Code == exitNoSession:
 			return r.isGone(&GoneError{ID: id})
-		case exit.Code == 127:
+		case exit.Code == exitNotFound:
 			return r.isGone(&GoneError{ID: id, Reason: "its agent does not exist any more"})
 		}
 		return r.lost(exit)
 	}
 	return err
+}
+
+// nothingStarted reports whether the exit code of a relay that was to start the
+// agent shows that the command was not started: the script has failed before it ran
+// the agent, or could not run it, or the agent has failed early. With any other code,
+// such as 2 after a crash of the agent's Go runtime, the command may run.
+func (r *relay) nothingStarted(code int) bool {
+	return !r.speaks || code == exitFailed || code == exitNotExecutable || code == exitNotFound
 }
 
 // isGone returns the result of a relay whose command reports that there is no

@@ -54,8 +54,9 @@ type Session struct {
 	newSetup func() negotiation
 
 	// Each has 1 slot: there is something to do for the goroutine that sends on
-	// the relay, that writes output, or that reads stdin.
-	toSend, toWrite, toRead chan struct{}
+	// the relay, that writes output, that reads stdin, or that shows the progress
+	// of the upload.
+	toSend, toWrite, toRead, toShow chan struct{}
 
 	exited  chan struct{} // closed when the exit is known and all output was written
 	left    chan struct{} // closed when Leave was sent or cannot be sent
@@ -83,6 +84,7 @@ type Session struct {
 	pending  []byte
 	eof      bool // the end of stdin follows pending
 	tried    time.Duration
+	progress [2]int64      // the newest progress of the upload; see Start.Progress
 	answers  chan struct{} // closed at the next answer to a ping
 	pulse    pulse
 }
@@ -91,9 +93,10 @@ type Session struct {
 type limits struct {
 	welcome time.Duration // from the open relay, or the end of the setup, to the Welcome
 	last    time.Duration // from the end of the command, or Detach, to the end of the relay
+	write   time.Duration // from the end of the context to the end of a write that blocks
 }
 
-var defaultLimits = limits{welcome: 15 * time.Second, last: 2 * time.Second}
+var defaultLimits = limits{welcome: 15 * time.Second, last: 2 * time.Second, write: 2 * time.Second}
 
 // negotiation is the dialogue that starts the agent on a relay. *Setup implements
 // it.
@@ -123,6 +126,7 @@ func New(d stream.Driver, observe func(stream.Event), set stream.Settings, cfg C
 	s := &Session{
 		cfg: cfg, set: set, driver: d, begin: time.Now(), limits: defaultLimits,
 		toSend: make(chan struct{}, 1), toWrite: make(chan struct{}, 1), toRead: make(chan struct{}, 1),
+		toShow: make(chan struct{}, 1),
 		exited: make(chan struct{}), left: make(chan struct{}), answers: make(chan struct{}),
 		end: func(error) {}, dir: cfg.Dir, pulse: newPulse(set.Keepalive),
 	}
@@ -130,7 +134,11 @@ func New(d stream.Driver, observe func(stream.Event), set stream.Settings, cfg C
 	s.id = cfg.ID
 	if cfg.Start != nil {
 		s.id = cfg.Start.ID
-		s.newSetup = func() negotiation { return cfg.Start.NewSetup() }
+		start := *cfg.Start
+		if start.Progress != nil {
+			start.Progress = s.showProgress
+		}
+		s.newSetup = func() negotiation { return start.NewSetup() }
 		build = cfg.Start.Build
 	} else {
 		s.sawHello, s.attach = true, true
@@ -199,6 +207,7 @@ var errPanicked = errors.New("a goroutine of the session panicked")
 //     signal n (128+n)
 //   - *LimitError: the agent ended the command at a time limit
 //   - *stream.RemoteError: the command could not be started
+//   - *DirectoryError: the same, because of its working directory
 //   - *UnableError: the container cannot run the agent; nothing has run
 //   - *GoneError: the session does not exist any more
 //   - *agent.RefusedError: the agent does not accept the client
@@ -212,6 +221,10 @@ var errPanicked = errors.New("a goroutine of the session panicked")
 //   - the context's cause, if the context ended first
 //
 // If one of the session's goroutines panics, Run panics, too.
+//
+// A write to Stdout or Stderr may block when the context ends. Run then returns two
+// seconds later, and the write, after which no other one follows, may still be in
+// progress.
 func (s *Session) Run(ctx context.Context) error {
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -232,7 +245,7 @@ func (s *Session) Run(ctx context.Context) error {
 			s.reading.Wait()
 		}
 	}()
-	err := s.run(ctx, cancel, group.New(onPanic))
+	err := s.run(outer, ctx, cancel, group.New(onPanic))
 	s.mu.Lock()
 	exit, known := s.client.Exit()
 	s.mu.Unlock()
@@ -248,14 +261,59 @@ func (s *Session) Run(ctx context.Context) error {
 	return err
 }
 
-// run runs the relays, and the goroutines that exist independently of them.
-func (s *Session) run(ctx context.Context, cancel context.CancelCauseFunc, others *group.Group) error {
+// run runs the relays, and the goroutines that exist independently of them. ctx is
+// canceled when they are to end; outer is the context of Run.
+func (s *Session) run(outer, ctx context.Context, cancel context.CancelCauseFunc, others *group.Group) (err error) {
+	local := localWriters{Group: group.New(func() { cancel(errPanicked) }), ended: make(chan struct{}, 2)}
+	defer func() {
+		ended := ctx
+		if stream.IsFailure(err) || gone(err) {
+			ended = outer // the exit may be known when the last output has been written
+		}
+		local.wait(ended, s.limits.write)
+	}()
 	defer others.Wait()
 	defer cancel(nil)
-	others.Go(func() { s.writeOutput(ctx) })
+	local.start(func() { s.writeOutput(ctx) })
+	local.start(func() { s.followUpload(ctx) })
 	others.Go(func() { s.followSize(ctx) })
 	others.Go(func() { s.finish(ctx) })
 	return s.relays.Run(ctx)
+}
+
+// localWriters are the goroutines that write to the local terminal, pipe or file,
+// which may block.
+type localWriters struct {
+	*group.Group
+	count int
+	ended chan struct{} // has room for count values
+}
+
+func (l *localWriters) start(f func()) {
+	l.count++
+	l.Go(func() {
+		defer func() { l.ended <- struct{}{} }()
+		f()
+	})
+}
+
+// wait waits for the goroutines, but after the end of ctx not longer than limit.
+func (l *localWriters) wait(ctx context.Context, limit time.Duration) {
+	done := ctx.Done()
+	var expired <-chan time.Time
+	for left := l.count; left > 0; {
+		select {
+		case <-l.ended:
+			left--
+		case <-done:
+			timer := time.NewTimer(limit)
+			defer timer.Stop()
+			done, expired = nil, timer.C
+		case <-expired:
+			return
+		}
+	}
+	l.Wait() // passes on a panic
 }
 
 // finish ends the session when the exit was written, or the user has detached,
@@ -326,6 +384,10 @@ func (s *Session) Begun() bool {
 	defer s.mu.Unlock()
 	return s.begun
 }
+
+// MayHaveRun reports whether the command runs or may have run: an agent has accepted
+// the client, or may have received its Hello. It must be called after Run.
+func (s *Session) MayHaveRun() bool { return s.sawHello || s.Begun() }
 
 // attached reports whether the agent has accepted the client on the relay that is
 // open. s.mu is locked.

@@ -45,6 +45,31 @@ func (s *Session) writeOutput(ctx context.Context) {
 	}
 }
 
+// showProgress records the progress of the upload for followUpload. s.mu is locked.
+func (s *Session) showProgress(sent, total int64) {
+	s.progress = [2]int64{sent, total}
+	wake(s.toShow)
+}
+
+// followUpload passes the progress of the upload to Start.Progress, which may block.
+// It skips progress that is followed by newer progress.
+func (s *Session) followUpload(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.toShow:
+		}
+		s.mu.Lock()
+		progress := s.progress
+		s.mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		s.cfg.Start.Progress(progress[0], progress[1])
+	}
+}
+
 // nextChunk returns the next output to write. If there is none, and the exit is
 // known, it sets finished.
 func (s *Session) nextChunk() (agent.Chunk, bool) {

@@ -427,7 +427,7 @@ func (w *world) newSession(set stream.Settings, cfg Config) *Session {
 	if set.Reconnect == stream.ReconnectDefault {
 		set.Reconnect = stream.ReconnectAlways
 	}
-	if cfg.ID == "" {
+	if cfg.ID == "" && cfg.Start == nil {
 		cfg.Start = &Start{ID: "test"}
 	}
 	d := &worldDriver{world: w}
