@@ -174,7 +174,7 @@ func (c *command) start() (code uint8, err error) {
 	}
 	if c.workdir != "" {
 		if err := canEnter(c.dir); err != nil {
-			return 126, &os.PathError{Op: "chdir", Path: c.workdir, Err: err}
+			return agent.NoDirectory, &os.PathError{Op: "chdir", Path: c.workdir, Err: err}
 		}
 	}
 	err = syscall.ENOENT

@@ -296,9 +296,13 @@ type ExitKind uint8
 const (
 	Exited     ExitKind = iota // Code is the exit code
 	Signaled                   // Code is the number of the signal
-	NotStarted                 // Code is 126 or 127, and Text is the reason
+	NotStarted                 // Code is 126, 127 or NoDirectory, and Text is the reason
 	TimedOut                   // the agent ended the command at one of its time limits; Code is a signal
 )
+
+// NoDirectory is the code of a command that was not started because its working
+// directory does not exist or cannot be entered.
+const NoDirectory = 125
 
 // Exit is the end of the command, from the agent. It follows all output.
 type Exit struct {

@@ -333,10 +333,13 @@ func (c *Command) explainEnd(ctx context.Context, err error) error {
 		c.env.Notice.WarnAlways("%s", limit)
 	}
 	switch {
-	case c.noDirectory(err):
+	case c.options.Dir != "" && errors.As(err, new(*resume.DirectoryError)):
 		return c.noDirectoryError()
 	case err == nil, errors.As(err, &exit), errors.As(err, &ended):
 		return outcome.ContextCause(ctx, c.explain(err, false))
+	case errors.As(err, new(*stream.LostError)) && !s.MayHaveRun():
+		return outcome.ContextCause(ctx, notice.WithMessage(err,
+			fmt.Sprintf("the connection broke before the command was started (%s)", err)))
 	case errors.As(err, &gone):
 		return notice.WithMessage(&stream.LostError{Err: gone}, gone.Error()+"; the result of its command is unknown")
 	case errors.Is(err, resume.ErrDetached):
@@ -366,13 +369,6 @@ func (c *Command) continues(err error) bool {
 	var notReady *stream.NotReadyError
 	return c.resumption.begun() && !errors.As(err, &remote) && !isPodNotFound(err, c.Target().Pod) &&
 		(!errors.As(err, &notReady) || !notReady.Final)
-}
-
-// noDirectory reports whether err means that the agent could not enter the
-// working directory of the command.
-func (c *Command) noDirectory(err error) bool {
-	var remote *stream.RemoteError
-	return c.options.Dir != "" && errors.As(err, &remote) && strings.Contains(remote.Message, ": chdir "+c.options.Dir+":")
 }
 
 // endSession ends the session of the agent, and its command.

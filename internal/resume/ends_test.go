@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,10 @@ func TestSession_Outcomes(t *testing.T) {
 		{"signal", agent.Signaled, 9, &stream.ExitError{Code: 137}},
 		{"not found", agent.NotStarted, 127, &stream.RemoteError{Message: "text", Start: stream.StartNotFound}},
 		{"not executable", agent.NotStarted, 126, &stream.RemoteError{Message: "text", Start: stream.StartNotExecutable}},
+		{
+			"no directory", agent.NotStarted, agent.NoDirectory,
+			&DirectoryError{&stream.RemoteError{Message: "text", Start: stream.StartNotExecutable}},
+		},
 		{"time limit", agent.TimedOut, 15, &LimitError{&stream.ExitError{Code: 143}, "text"}},
 	}
 	for _, test := range tests {
@@ -51,8 +56,8 @@ func TestSession_Outcomes(t *testing.T) {
 				s := w.newSession(stream.Settings{Stdin: stdin}, Config{})
 				begin := time.Now()
 				err := s.Run(t.Context())
-				if (err == nil) != (test.want == nil) || err != nil && err.Error() != test.want.Error() {
-					t.Errorf("got %v, want %v", err, test.want)
+				if !reflect.DeepEqual(err, test.want) {
+					t.Errorf("got %#v, want %#v", err, test.want)
 				}
 				if took := time.Since(begin); took > time.Second {
 					t.Errorf("Run took %v", took)

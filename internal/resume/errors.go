@@ -44,6 +44,15 @@ func (e *LimitError) Error() string { return "the session agent has ended the co
 // Unwrap returns the exit code.
 func (e *LimitError) Unwrap() error { return e.Exit }
 
+// DirectoryError means that the working directory of the command does not exist in
+// the container, or cannot be entered.
+type DirectoryError struct{ Err *stream.RemoteError }
+
+func (e *DirectoryError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error that a command without an agent would have.
+func (e *DirectoryError) Unwrap() error { return e.Err }
+
 // signaled is added to the number of a signal that has ended the command, as a
 // shell does.
 const signaled = 128
@@ -60,11 +69,14 @@ func outcome(exit *agent.Exit) error {
 	case agent.Signaled:
 		return &stream.ExitError{Code: signaled + code}
 	case agent.NotStarted:
-		failure := stream.StartNotExecutable
-		if code == 127 {
-			failure = stream.StartNotFound
+		err := &stream.RemoteError{Message: exit.Text, Start: stream.StartNotExecutable}
+		switch code {
+		case exitNotFound:
+			err.Start = stream.StartNotFound
+		case agent.NoDirectory:
+			return &DirectoryError{err}
 		}
-		return &stream.RemoteError{Message: exit.Text, Start: failure}
+		return err
 	case agent.TimedOut:
 		return &LimitError{Exit: &stream.ExitError{Code: signaled + code}, Text: exit.Text}
 	}
