@@ -156,7 +156,7 @@ func TestAgent_WorkingDirectory(t *testing.T) {
 	}
 	s := startSession(t, "workdir=/no/such", "--", "pwd")
 	const want = "pwd: chdir /no/such: no such file or directory"
-	if exit := s.exit(); exit.Kind != agent.NotStarted || exit.Text != want {
+	if exit := s.exit(); exit.Kind != agent.NotStarted || exit.Code != agent.NoDirectory || exit.Text != want {
 		t.Errorf("no such directory: %+v, want the text %q", exit, want)
 	}
 }
@@ -529,6 +529,31 @@ func TestAgent_End(t *testing.T) {
 		t.Errorf("exit %+v", exit)
 	}
 	eventually(t, "all processes are gone", func() bool { return !alive(pid) && !alive(child) })
+}
+
+// If no client can attach again, a session that is ended by a request is gone with its
+// command.
+func TestAgent_EndAfterLeave(t *testing.T) {
+	s := startSession(t, "--", "sh", "-c", "echo ready; exec sleep 1000")
+	s.untilOutput("\n")
+	server := s.server()
+	s.do((*agent.Client).Leave)
+	eventually(t, "the client has left", func() bool {
+		out, _ := exec.Command(filepath.Join(s.dir, "agent"), "list").Output()
+		var d agent.Decoder
+		_, _ = d.Write(out)
+		m, _ := d.Next()
+		info, ok := m.(*agent.Info)
+		return ok && info.Clients == 0
+	})
+	begin := time.Now()
+	if out, err := exec.Command(filepath.Join(s.dir, "agent"), "end", "id="+s.id).CombinedOutput(); err != nil {
+		t.Fatalf("end: %v %s", err, out)
+	}
+	eventually(t, "the agent has ended", func() bool { return !alive(server) })
+	if took := time.Since(begin); took >= lastClients {
+		t.Errorf("the agent ended after %v", took)
+	}
 }
 
 func TestAgent_TimeLimits(t *testing.T) {

@@ -453,7 +453,7 @@ func (s *server) check() (wait time.Duration, over bool) {
 	}
 	// The command was ended by the agent. Clients get some seconds to receive that.
 	left := since + lastClients - now
-	return left, left <= 0 || len(s.conns) == 0 && s.session.Expired(now)
+	return left, left <= 0 || len(s.conns) == 0 && s.session.Expired(now) || !s.session.Awaits(now)
 }
 
 // endCommand ends the command and its process groups. s.mu is locked.

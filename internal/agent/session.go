@@ -93,6 +93,7 @@ type client struct {
 	signals   uint64 // the number of signals that were received
 	acked     uint64 // the offset of the first byte of output that is not acknowledged
 	exitAcked bool
+	left      bool          // the last frame was a Leave
 	seen      time.Duration // the time of the last frame
 	peer      *Peer         // the newest relay, or nil
 }
@@ -175,7 +176,7 @@ func (s *Session) Attach(h *Hello, now time.Duration) (added, replaced *Peer, re
 	}
 	replaced = c.peer
 	s.remove(replaced)
-	c.epoch, c.name, c.seen = h.Epoch, h.Name, now
+	c.epoch, c.name, c.seen, c.left = h.Epoch, h.Name, now, false
 	if !known {
 		c.acked = h.Output
 	}
@@ -299,6 +300,7 @@ func (s *Session) Receive(p *Peer, m Message, now time.Duration) error {
 			s.exitAcked = max(now, 1)
 		}
 	case *Leave:
+		c.left = true
 		if s.owner == c {
 			s.passOn()
 		}
@@ -593,6 +595,17 @@ func (s *Session) Silent(now time.Duration) []*Peer {
 // must be ended.
 func (s *Session) Expired(now time.Duration) bool {
 	return now >= s.cfg.Total || len(s.peers) == 0 && now-s.idleSince >= s.cfg.Idle
+}
+
+// Awaits reports whether a client is attached, or may attach again soon: it has not
+// left, and a frame has come from it within SessionConfig.Silence.
+func (s *Session) Awaits(now time.Duration) bool {
+	for _, c := range s.clients {
+		if c.peer != nil || !c.left && now-c.seen < s.cfg.Silence {
+			return true
+		}
+	}
+	return false
 }
 
 // Finished reports whether the agent can end: the command has ended, and either all

@@ -471,6 +471,30 @@ func TestSession_TimeLimits(t *testing.T) {
 	}
 }
 
+// After a loss, a client may attach again, but not after it has left.
+func TestSession_Awaits(t *testing.T) {
+	s := NewSession(SessionConfig{})
+	if s.Awaits(0) {
+		t.Error("without clients")
+	}
+	p := mustAttach(t, s, hello(1, 1), 0)
+	s.Detach(p, time.Second)
+	if !s.Awaits(DefaultSilence-1) || s.Awaits(DefaultSilence) {
+		t.Error("after a loss")
+	}
+	p = mustAttach(t, s, hello(1, 2), time.Minute)
+	if err := s.Receive(p, &Leave{}, time.Minute); !errors.Is(err, ErrLeft) {
+		t.Fatal(err)
+	}
+	s.Detach(p, time.Minute)
+	if s.Awaits(time.Minute) {
+		t.Error("after a Leave")
+	}
+	if mustAttach(t, s, hello(1, 3), time.Minute); !s.Awaits(2 * time.Minute) {
+		t.Error("attached again")
+	}
+}
+
 func TestSession_Presence(t *testing.T) {
 	s := NewSession(SessionConfig{Terminal: true})
 	p := mustAttach(t, s, hello(1, 1), 0)
