@@ -17,7 +17,12 @@ func (c *Command) Sessions(ctx context.Context) ([]resume.Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	return resume.ParseList(out)
+	infos, removed, err := resume.ParseList(out)
+	for _, dir := range removed {
+		c.env.Notice.Detail("removed %s in pod %s, container %s: its session agent does not run any more",
+			dir, c.Target().Pod, c.Target().Container)
+	}
+	return infos, err
 }
 
 // EndSession ends a session that Sessions has returned.

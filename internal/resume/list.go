@@ -55,9 +55,9 @@ const (
 	firstLetter = 'a'
 )
 
-// ParseList returns the sessions in the output of the command of ListArgv.
-func ParseList(out []byte) ([]Info, error) {
-	var infos []Info
+// ParseList returns the sessions in the output of the command of ListArgv, and the
+// directories that the command has removed.
+func ParseList(out []byte) (infos []Info, removed []string, err error) {
 	var mounts, dir string
 	for len(out) > 0 {
 		if out[0] >= firstLetter {
@@ -68,15 +68,17 @@ func ParseList(out []byte) ([]Info, error) {
 				mounts = value
 			case ok && word == "agent" && isAgentDir(value):
 				dir = value
+			case ok && word == "removed" && isAgentDir(value):
+				removed = append(removed, value)
 			default:
-				return nil, listError(line)
+				return nil, nil, listError(line)
 			}
 			out = after
 			continue
 		}
 		info, length := parseInfo(out)
 		if info == nil || dir == "" || len(infos) >= maxSessions {
-			return nil, listError(out)
+			return nil, nil, listError(out)
 		}
 		out = out[length:]
 		infos = append(infos, Info{Dir: dir, Info: *info})
@@ -85,7 +87,7 @@ func ParseList(out []byte) ([]Info, error) {
 		own := infos[i].Mounts
 		infos[i].SameMounts = own == mounts || own == "" || mounts == ""
 	}
-	return infos, nil
+	return infos, removed, nil
 }
 
 // parseInfo returns the Info frame at the beginning of p, and its length. It

@@ -5,6 +5,7 @@
 #	mounts NAME	the mount namespace of the container
 #	agent DIR	the directory of an agent; the Info frames of its
 #			sessions follow
+#	removed DIR	the directory of an agent that was removed
 #
 # It removes the directories of agents without sessions. A directory in which
 # something was changed less than a minute ago is kept: a session may be about to
@@ -28,7 +29,7 @@ k_list() {
 	done
 	[ "$(find . -mmin -1 && echo old)" = old ] || return
 	rm -f agent new-* use-*
-	cd / && rmdir "$k_dir"
+	cd / && rmdir "$k_dir" && echo "removed $k_dir"
 }
 IFS=:
 for k_n in $1; do

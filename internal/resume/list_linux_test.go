@@ -40,7 +40,7 @@ func (sh shell) list(t *testing.T, dirs ...string) []Info {
 	if err != nil {
 		t.Fatal(err)
 	}
-	infos, err := ParseList(out)
+	infos, _, err := ParseList(out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,13 @@ func TestList_Removes(t *testing.T) {
 			}
 		}
 		age(t, a.d.Dir())
-		sh.list(t, s.Dirs[0])
+		out, err := sh.output(t, ListArgv(s.Dirs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, removed, err := ParseList(out); err != nil || !slices.Equal(removed, []string{a.d.Dir()}) {
+			t.Errorf("removed %q, want the directory of the dead agent; error %v", removed, err)
+		}
 		if _, err := os.Stat(a.d.Dir()); err == nil {
 			t.Error("the directory of a dead agent was not removed")
 		}

@@ -22,8 +22,12 @@ func infoFrame(id, mounts string) string {
 
 func TestParseList(t *testing.T) {
 	out := listMounts + listAgent + infoFrame("a", "mnt:[1]") + infoFrame("b", "mnt:[2]") +
-		"agent /var/tmp/x/.kshell-agent-abc-def-1\n" + "agent /var/tmp/.kshell-agent-abc-2\n" + infoFrame("c", "")
-	infos, err := ParseList([]byte(out))
+		"agent /var/tmp/x/.kshell-agent-abc-def-1\n" + "agent /var/tmp/.kshell-agent-abc-2\n" + infoFrame("c", "") +
+		"agent /dev/shm/.kshell-agent-abc-3\nremoved /dev/shm/.kshell-agent-abc-3\n"
+	infos, removed, err := ParseList([]byte(out))
+	if err != nil || !slices.Equal(removed, []string{"/dev/shm/.kshell-agent-abc-3"}) {
+		t.Errorf("removed %q", removed)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +45,7 @@ func TestParseList(t *testing.T) {
 	if i := infos[0]; i.Started != 7 || !i.Terminal || i.Clients != 2 || i.PID != 9 || len(i.Command) != 3 {
 		t.Errorf("%+v", i)
 	}
-	infos, err = ParseList([]byte("mounts \n" + listAgent + infoFrame("b", "mnt:[2]")))
+	infos, _, err = ParseList([]byte("mounts \n" + listAgent + infoFrame("b", "mnt:[2]")))
 	if err != nil || !infos[0].SameMounts {
 		t.Error(infos, err)
 	}
@@ -63,7 +67,7 @@ func TestParseList_Errors(t *testing.T) {
 		"a long frame":     listAgent + "\x12\xff\xff\xff\xff",
 		"many sessions":    listAgent + strings.Repeat(frame, maxSessions+1),
 	} {
-		if infos, err := ParseList([]byte(out)); err == nil {
+		if infos, _, err := ParseList([]byte(out)); err == nil {
 			t.Errorf("%s: %+v", name, infos)
 		}
 	}
@@ -72,7 +76,7 @@ func TestParseList_Errors(t *testing.T) {
 func FuzzParseList(f *testing.F) {
 	f.Add([]byte(listMounts + listAgent + infoFrame("a", "mnt:[1]") + infoFrame("b", "mnt:[2]")))
 	f.Fuzz(func(t *testing.T, out []byte) {
-		infos, err := ParseList(out)
+		infos, _, err := ParseList(out)
 		for _, i := range infos {
 			if err != nil || !isAgentDir(i.Dir) {
 				t.Fatal(i.Dir, err)
