@@ -426,6 +426,23 @@ func TestResume_NotPossible(t *testing.T) {
 	}
 }
 
+// If each connection is lost before the agent runs, kshell does not report that the
+// command may run.
+func TestResume_LostBeforeStart(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	s.Inject(sandbox.Fault{Path: "/pods/web/exec", Upgrades: true, Do: sandbox.RST, When: sandbox.AfterSent, N: 3})
+	args := resumeArgs(t, "--connect-timeout=1s", "web", "--", "true")
+	cmd := exec.CommandContext(t.Context(), program(t), args...)
+	cmd.Env = environment(t, s)
+	out, _ := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != outcome.ExitFailed ||
+		!strings.Contains(string(out), "kshell: the connection broke before the command was started (connection lost: ") ||
+		strings.Contains(string(out), "may still be running") {
+		t.Errorf("%v: %s", cmd.ProcessState, out)
+	}
+}
+
 // Without reconnects, the command continues in its session, and kshell names the
 // command line that attaches to it.
 func TestResume_Lost(t *testing.T) {
@@ -452,6 +469,38 @@ func TestResume_Lost(t *testing.T) {
 	}
 	if n := len(s.Pids("default", "web", "web")); n < 3 { // the main process, the command and the agent
 		t.Errorf("%d processes", n)
+	}
+}
+
+// While the node cannot be reached, the API server refuses each exec. kshell gives up
+// after --reconnect-timeout. When the node can be reached again, --attach shows the
+// rest of the output, and the exit code.
+func TestResume_DeadNode(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	file := pathOf(t, "file")
+	args := resumeArgs(t, "--reconnect-timeout=2s", "web", "--", "sh", "-c",
+		`echo up; while [ ! -e "$0" ]; do sleep 0.1; done; echo done; exit 6`, file)
+	var revive func()
+	code, out, errs := resumed(t, s, nil, func(*exec.Cmd) {
+		revive = s.Inject(sandbox.Fault{
+			Path: "/pods/web/exec", Code: http.StatusInternalServerError,
+			Body: "error dialing backend: dial tcp 10.0.0.7:10250: connect: no route to host",
+		})
+		s.Restart()
+	}, args...)
+	lost := regexp.MustCompile("(?m)^kshell: .*no route to host.*; the command continues in session ([0-9a-f]+)\n" +
+		"(?:hint: .*\n)*hint: `kshell exec --attach .*web ([0-9a-f]+)` attaches to it$").FindStringSubmatch(errs)
+	if code != outcome.ExitFailed || out != "up\n" || lost == nil || lost[1] != lost[2] {
+		t.Fatalf("exit code %d, stdout %q, stderr %q", code, out, errs)
+	}
+	revive()
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs = resumed(t, s, nil, func(*exec.Cmd) {}, "exec", "--attach", args[2], args[3], "web", lost[1])
+	if code != 6 || strings.TrimPrefix(out, "up\n") != "done\n" { // "up" may not have been acknowledged
+		t.Errorf("--attach: exit code %d, stdout %q, stderr %q", code, out, errs)
 	}
 }
 

@@ -112,6 +112,24 @@ func TestEnds_NeverAccepted(t *testing.T) {
 	}
 }
 
+// A command that the agent has ended at a time limit has the exit code of the signal.
+func TestExplainEnd_TimeLimit(t *testing.T) {
+	env, printed := recordedEnv()
+	c := &Command{env: env, resumption: &resumption{
+		session: resume.New(nil, nil, stream.Settings{}, resume.Config{ID: "a1", Dir: "/tmp"}),
+	}}
+	err := c.explainEnd(t.Context(), &resume.LimitError{
+		Exit: &stream.ExitError{Code: 129}, Text: "the session is 24 hours old",
+	})
+	if code := outcome.Classify(err).ExitCode; code != 129 {
+		t.Errorf("%v has exit code %d, want 129", err, code)
+	}
+	want := "kshell: warning: the session agent has ended the command: the session is 24 hours old\n"
+	if printed.String() != want {
+		t.Errorf("printed %q, want %q", printed, want)
+	}
+}
+
 // An upload of more than a second is shown once, if the messages are not on a
 // terminal.
 func TestUploadProgress(t *testing.T) {

@@ -236,6 +236,19 @@ func TestAgent_TerminalWithCuts(t *testing.T) {
 	}
 }
 
+// The agent ends a command that has reached the time limit of the session.
+func TestAgent_TotalLimit(t *testing.T) {
+	c := newContainer(t)
+	var stdout bytes.Buffer
+	start := newStart(t, "sh", "-c", "echo begun; exec sleep 1000")
+	start.Total = time.Second
+	err := c.run(c.newSession(stream.Settings{Stdout: &stdout}, start))
+	var limit *LimitError
+	if !errors.As(err, &limit) || limit.Exit.Code != signaled+1 || stdout.String() != "begun\n" {
+		t.Errorf("got %v and %q, want the end by SIGHUP at the time limit", err, &stdout)
+	}
+}
+
 // While the network is out, an attempt to connect ends soon, and another one begins:
 // TCP would send the packets of the first one at growing intervals.
 func TestAgent_NetworkOut(t *testing.T) {
