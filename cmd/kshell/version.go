@@ -65,8 +65,8 @@ func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Long: `Print the version, the commit, and the build ID of the session agents, the programs that
-exec --resume copies into containers. No server is asked.`,
+		Long: `Print the version, the commit, and the build ID of the session agents, the
+programs that exec --resume copies into containers. No server is asked.`,
 		Example: `  kshell version
   kshell version -o json  one line of JSON, for programs`,
 		Args: noArgs,

@@ -37,6 +37,7 @@ const (
 // TestPicture_UpToDate runs the session of the picture again, and checks that
 // the terminal shows the same. "make docs" writes the recording and the picture.
 func TestPicture_UpToDate(t *testing.T) {
+	t.Parallel()
 	if agentbin.BuildID() == "" {
 		t.Skip(`there are no agents: run "make agent"`)
 	}
