@@ -330,7 +330,7 @@ func (a *app) checkCluster(ctx context.Context, connect func() (*kubeconfig.Conn
 		return "", fmt.Errorf("the credential plugin %s must prompt, and --check does not prompt", p.Command)
 	}
 	cfg := remote.WithoutPrompts(conn.Config, "--check does not prompt")
-	cfg.UserAgent = "kshell/" + version
+	a.identify(cfg)
 	cfg.Timeout = min(cmp.Or(cfg.Timeout, checkTimeout), checkTimeout)
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

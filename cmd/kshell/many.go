@@ -152,7 +152,9 @@ func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Contex
 	}
 	if err != nil {
 		err = outcome.ContextCause(limited, err)
-		if statusErr := outcome.NewStatus(start, err).Write(status); statusErr != nil {
+		record := outcome.NewStatus(start, err)
+		record.AuditID = a.auditID
+		if statusErr := record.Write(status); statusErr != nil {
 			a.notice.WarnAlways("the status could not be written: %s", statusErr)
 		}
 		return err
@@ -161,7 +163,7 @@ func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Contex
 		Parallel: p.many.parallel, Timeout: p.script.timeout,
 		Stdout: a.Out, ColorStdout: colored(a.Out), TerminalStdout: terminal.IsTerminal(a.Out),
 		Stderr: a.Err, ColorStderr: colored(a.Err), TerminalStderr: terminal.IsTerminal(a.Err),
-		Notice: a.notice,
+		Notice: a.notice, AuditID: a.auditID,
 	}
 	switch {
 	case p.many.fold:

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 
+	"kshell/internal/apiclient"
 	"kshell/internal/cleanup"
 	"kshell/internal/headlamp"
 	"kshell/internal/interactive"
@@ -48,6 +49,7 @@ type app struct {
 	headlampCluster string
 	probeTimeout    time.Duration // replaces defaultProbeTimeout in tests
 	warnings        *atomic.Int32 // the number of warnings from the server
+	auditID         string        // of all requests to API servers
 }
 
 // limits and terminalLimits are time limits. Tests change them.
@@ -77,7 +79,7 @@ const rootFlags = connectionGroup + `  -q, --quiet              print only error
 
 // newRoot returns the command kshell with all its subcommands.
 func newRoot(a *app) *cobra.Command {
-	a.warnings, a.server = &atomic.Int32{}, &remote.ServerState{}
+	a.warnings, a.server, a.auditID = &atomic.Int32{}, &remote.ServerState{}, apiclient.NewAuditID()
 	a.notice.Commands = connectionFlags{a.name, &a.kube, &a.headlamp}
 	root := &cobra.Command{
 		Use:   "kshell",
@@ -217,7 +219,7 @@ func (a *app) connectLoaded(
 			a.notice.Note("%s", note)
 		}
 	}
-	conn.Config.UserAgent = "kshell/" + version
+	a.identify(conn.Config)
 	conn.Config.WarningHandler = serverWarnings{a}
 	if o.completing {
 		conn.Config.WarningHandler = rest.NoWarnings{}
@@ -227,7 +229,15 @@ func (a *app) connectLoaded(
 		conn.Config.AuthConfigPersister = &tokenKeeper{AuthProviderConfigPersister: persister, notice: a.notice}
 	}
 	a.notice.Detail("server %s, namespace %s", serverOf(conn.Config), conn.Namespace)
+	a.notice.Detail("the audit ID of all requests is %s", a.auditID)
 	return conn, nil
+}
+
+// identify makes clients of cfg send the name of this program and the audit ID
+// with each request.
+func (a *app) identify(cfg *rest.Config) {
+	cfg.UserAgent = "kshell/" + version
+	apiclient.SetAuditID(cfg, a.auditID)
 }
 
 // connectDirect returns the connection to the server of the context.

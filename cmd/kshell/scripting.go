@@ -140,6 +140,7 @@ func (a *app) printExitCode(p *execPlan, err error) {
 type statusRecord struct {
 	file    io.WriteCloser // nil: no record is written
 	notice  *notice.Printer
+	auditID string
 	start   time.Time
 	command atomic.Pointer[remote.Command] // nil until there is a command
 	once    sync.Once
@@ -152,7 +153,7 @@ func (a *app) newStatus(f *scriptFlags) (*statusRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &statusRecord{file: file, notice: a.notice, start: time.Now()}
+	r := &statusRecord{file: file, notice: a.notice, auditID: a.auditID, start: time.Now()}
 	r.remove = a.cleanup.BeforeExit(r.write)
 	return r, nil
 }
@@ -170,6 +171,7 @@ func (r *statusRecord) write(err error) {
 		if c := r.command.Load(); c != nil {
 			status = c.Report().Status(r.start, err)
 		}
+		status.AuditID = r.auditID
 		if err := status.Write(r.file); err != nil {
 			r.notice.WarnAlways("the status could not be written: %s", err)
 		}

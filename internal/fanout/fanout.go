@@ -84,6 +84,8 @@ type Options struct {
 
 	Notice *notice.Printer // during Run, its messages go to Stderr
 	Status io.Writer       // gets a line of JSON for each target; may be nil
+
+	AuditID string // for the status records
 }
 
 // Run runs the commands of targets and returns when all of them have ended. It
@@ -161,7 +163,7 @@ func (r *runner) run(ctx context.Context, i int, t Target) result {
 		n.Error(err)
 	}
 	s := t.Command.Status(start, err)
-	s.Cause = res.Cause
+	s.Cause, s.AuditID = res.Cause, r.AuditID
 	r.writeStatus(s)
 	return res
 }

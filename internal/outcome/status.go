@@ -24,6 +24,7 @@ type Status struct {
 	Mode      string `json:"mode,omitempty"`     // exact, resume or plain; empty if nothing ran
 	Session   string `json:"session,omitempty"`  // the ID of the session of the session agent
 	Inexact   string `json:"inexact,omitempty"`  // why the mode is not exact, although exact was wanted
+	AuditID   string `json:"auditID,omitempty"`  // of all requests to the API server
 	// How many bytes were read from stdin, and written to stdout and stderr.
 	StdinBytes  int64 `json:"stdinBytes"`
 	StdoutBytes int64 `json:"stdoutBytes"`

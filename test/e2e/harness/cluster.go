@@ -179,7 +179,7 @@ func (c *Cluster) fingerprintFile() string { return filepath.Join(c.Dir, "finger
 // not depend on the machine that built them.
 func (c *Cluster) fingerprint() (string, error) {
 	h := sha256.New()
-	for _, text := range []string{string(nodeScript), kubeletConfig, containerdConfig, cniConfig} {
+	for _, text := range []string{string(nodeScript), kubeletConfig, containerdConfig, cniConfig, auditPolicy} {
 		fmt.Fprintf(h, "%d %s", len(text), text)
 	}
 	for _, p := range []process{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -84,11 +85,26 @@ func (c *Cluster) apiServer(s Server) process {
 		// evicted from a lost node.
 		"--default-not-ready-toleration-seconds=20",
 		"--default-unreachable-toleration-seconds=20",
+		"--audit-policy-file=" + c.auditPolicyFile(),
+		"--audit-log-path=" + c.AuditLog(s),
+		"--audit-log-maxsize=50", "--audit-log-maxbackup=1", // in MB, and files
 	}
 	if s == TranslatingServer {
 		argv = append(argv, "--feature-gates=ExtendWebSocketsToKubelet=false", "--endpoint-reconciler-type=none")
 	}
 	return process{name: string(s), argv: argv}
+}
+
+//go:embed audit-policy.yaml
+var auditPolicy string
+
+func (c *Cluster) auditPolicyFile() string { return c.pki("audit-policy.yaml") }
+
+// AuditLog returns the path of the audit log of an API server. Each line is an
+// event of audit.k8s.io/v1, in JSON. The file contains the requests of the users
+// to pods and nodes.
+func (c *Cluster) AuditLog(s Server) string {
+	return filepath.Join(c.Dir, "logs", string(s)+"-audit.log")
 }
 
 func (c *Cluster) scheduler() process {

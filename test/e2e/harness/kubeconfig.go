@@ -41,8 +41,8 @@ func (c *Cluster) KubeconfigTranslating() string {
 
 func (c *Cluster) tokenFile() string { return filepath.Join(c.Dir, "pki", "tokens.csv") }
 
-// writeAccess writes the tokens, and the kubeconfig files of the users and of
-// the components.
+// writeAccess writes the tokens, the kubeconfig files of the users and of the
+// components, and the audit policy of the API servers.
 func (c *Cluster) writeAccess() error {
 	tokens := map[string]string{}
 	var csv strings.Builder
@@ -59,6 +59,9 @@ func (c *Cluster) writeAccess() error {
 		fmt.Fprintf(&csv, "%s,%s,uid-%s%s\n", token, user, user, group)
 	}
 	if err := os.WriteFile(c.tokenFile(), []byte(csv.String()), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.auditPolicyFile(), []byte(auditPolicy), 0o600); err != nil {
 		return err
 	}
 	if err := c.writeUsers(c.Kubeconfig(), serverURL(mainPort), tokens); err != nil {

@@ -1,0 +1,194 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"kshell/internal/agentbin"
+	"kshell/internal/sandbox"
+)
+
+// recorder is a proxy in front of a sandbox that records the requests. It
+// authenticates as admin, unless a request has a token.
+type recorder struct {
+	address string
+
+	mu  sync.Mutex
+	all []*http.Request
+}
+
+func startRecorder(t *testing.T, s *sandbox.Server) *recorder {
+	t.Helper()
+	target, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(s.CA())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			if r.In.Header.Get("Authorization") == "" {
+				r.Out.Header.Set("Authorization", "Bearer "+s.Token("admin"))
+			}
+		},
+		Transport: &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives: true,
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	r := &recorder{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.mu.Lock()
+		r.all = append(r.all, &http.Request{Method: req.Method, URL: req.URL, Header: req.Header.Clone()})
+		r.mu.Unlock()
+		proxy.ServeHTTP(w, req)
+	}))
+	t.Cleanup(server.Close)
+	r.address = server.URL
+	return r
+}
+
+// requests returns the requests so far.
+func (r *recorder) requests() []*http.Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.all)
+}
+
+// auditID returns the audit ID of all requests with credentials so far, which
+// must be the same. There must be a request for each of paths, which are parts
+// of URL paths.
+func (r *recorder) auditID(t *testing.T, paths ...string) string {
+	t.Helper()
+	ids := map[string]bool{}
+	for _, req := range r.requests() {
+		// The probe of whether the server answers is anonymous.
+		if req.URL.Path != "/version" {
+			ids[strings.Join(req.Header.Values("Audit-ID"), ",")] = true
+		}
+		paths = slices.DeleteFunc(paths, func(path string) bool { return strings.Contains(req.URL.Path, path) })
+	}
+	if len(paths) > 0 {
+		t.Errorf("no request for %q", paths)
+	}
+	if len(ids) != 1 || ids[""] {
+		t.Fatalf("audit IDs %v", ids)
+	}
+	for id := range ids {
+		return id
+	}
+	return ""
+}
+
+// kshell runs kshell, which must end with an exit code, and returns stderr.
+func kshell(t *testing.T, s *sandbox.Server, code int, args ...string) (stderr string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program(t), args...)
+	cmd.Env, cmd.Dir = environment(t, s), t.TempDir()
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	_ = cmd.Run() // the exit code is checked
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Errorf("kshell %q: exit code %d, want %d; stderr:\n%s", args, got, code, errs.String())
+	}
+	return errs.String()
+}
+
+// All requests of a command have one audit ID, which -v and --status-file show.
+func TestAuditID(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		args  []string
+		paths []string
+		code  int
+	}{
+		{"exec", []string{"exec", "web", "--", "sh", "-c", "exit 3"}, []string{"/pods/web", "/exec"}, 3},
+		{"all", []string{"exec", "pod/web", "--all", "--", "sh", "-c", "exit 3"}, []string{"/pods/web", "/exec"}, 3},
+		{
+			"node-shell", []string{"node-shell", "node2", "--", "sh", "-c", "exit 3"},
+			[]string{"/selfsubjectaccessreviews", "/default/pods", "/exec"}, 3,
+		},
+		{
+			"resume", []string{"exec", "--resume=always", "web", "--", "sh", "-c", "exit 3"},
+			[]string{"/pods/web", "/exec"}, 3,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if c.name == "resume" && agentbin.BuildID() == "" {
+				t.Skip("kshell contains no session agents")
+			}
+			s := runSandbox(t, sandbox.Config{})
+			r := startRecorder(t, s)
+			file := pathOf(t, "status")
+			errs := kshell(t, s, c.code,
+				slices.Concat(c.args[:1], []string{"-v", "--server", r.address, "--status-file", file}, c.args[1:])...)
+			id := r.auditID(t, c.paths...)
+			if want := "kshell: the audit ID of all requests is " + id + "\n"; !strings.Contains(errs, want) {
+				t.Errorf("stderr lacks %q:\n%s", want, errs)
+			}
+			record, err := os.ReadFile(file)
+			if want := `"auditID":"` + id + `"`; err != nil || strings.Count(string(record), want) != 1 {
+				t.Errorf("the status record lacks %s: %s (%v)", want, record, err)
+			}
+		})
+	}
+}
+
+func TestAuditID_Reconnect(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	r := startRecorder(t, s)
+	path, _, _ := withPlugin(t, s, "admin", false) // its requests use the background clients
+	c := open(t, s, program(t), "exec", "--kubeconfig", path, "--server", r.address, "--http-credentials=send", "web")
+	c.prompt()
+	up := s.Down()
+	c.waitFor("connection lost")
+	up()
+	c.waitFor("connected again after [0-9]+ s")
+	c.prompt()
+	c.keys("exit\r")
+	c.mustEnd(0)
+	r.auditID(t, "/pods/web", "/exec")
+	var shells int
+	for _, req := range r.requests() {
+		if strings.HasSuffix(req.URL.Path, "/exec") && req.URL.Query().Get("tty") == "true" {
+			shells++
+		}
+	}
+	if shells < 2 {
+		t.Errorf("%d shells, want 2", shells)
+	}
+}
+
+func TestAuditID_Clusters(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	r := startRecorder(t, s)
+	kshell(t, s, 0, "watch", "pods", "--once", "--server", r.address)
+	r.auditID(t, "/pods")
+	if agent := r.requests()[0].UserAgent(); !regexp.MustCompile(`^kshell/\S+$`).MatchString(agent) {
+		t.Errorf("User-Agent %q", agent)
+	}
+}
