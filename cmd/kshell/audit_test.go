@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -188,7 +187,60 @@ func TestAuditID_Clusters(t *testing.T) {
 	r := startRecorder(t, s)
 	kshell(t, s, 0, "watch", "pods", "--once", "--server", r.address)
 	r.auditID(t, "/pods")
-	if agent := r.requests()[0].UserAgent(); !regexp.MustCompile(`^kshell/\S+$`).MatchString(agent) {
-		t.Errorf("User-Agent %q", agent)
+}
+
+// The reason is in each request, and in the annotation of a pod.
+func TestReason(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{})
+	r := startRecorder(t, s)
+	kshell(t, s, 0, "exec", "--server", r.address, "--reason", "INC-4711\ndisk full", "web", "--", "true")
+	kshell(t, s, 0, "node-shell", "--server", r.address, "--reason", "INC-4711\ndisk full", "node2", "--", "true")
+	var created int
+	for _, req := range r.requests() {
+		if agent := req.UserAgent(); !strings.HasSuffix(agent, ` reason="INC-4711 disk full"`) {
+			t.Errorf("%s %s: User-Agent %q", req.Method, req.URL, agent)
+		}
+		if req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/pods") {
+			created++
+		}
+	}
+	if created != 1 {
+		t.Errorf("%d pods were created", created)
+	}
+}
+
+// On a terminal, kshell asks for a required reason.
+func TestReason_Asked(t *testing.T) {
+	t.Parallel()
+	s := startSandbox(t)
+	settings := writeFile(t, "settings", "reason: required\n", 0o600)
+	args := []string{"env", "KSHELL_CONFIG=" + settings, program(t), "exec"}
+	for _, test := range []struct {
+		name, typed string
+		code        int
+	}{
+		{"answer", "INC-1\r", 4},
+		{"nothing", "\r", 2},
+		{"Ctrl-D", "\x04", 2},
+		{"Ctrl-C", "\x03", 130},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := startRecorder(t, s)
+			c := open(t, s, args[0], slices.Concat(args[1:], []string{"--server", r.address, "web", "--", "sh", "-c", "exit 4"})...)
+			c.waitFor("^kshell: reason for the audit log: ")
+			if n := len(r.requests()); n > 0 {
+				t.Errorf("%d requests before the answer", n)
+			}
+			c.keys(test.typed)
+			c.mustEnd(test.code)
+			requests := r.requests()
+			if test.code != 4 && len(requests) > 0 {
+				t.Errorf("%d requests", len(requests))
+			}
+			if test.code == 4 && !strings.HasSuffix(requests[0].UserAgent(), ` reason="INC-1"`) {
+				t.Errorf("User-Agent %q", requests[0].UserAgent())
+			}
+		})
 	}
 }

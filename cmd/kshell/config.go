@@ -49,9 +49,10 @@ setting can be limited to one context:
       headlamp: https://HOST      # same as --headlamp
       headlamp-cluster: NAME      # same as --headlamp-cluster
       headlamp-stateless: auto    # same as --headlamp-stateless
+      reason: required            # --reason must be given; on a terminal, kshell asks for it
 
 Environment variables such as KSHELL_SHELL override the file. Flags override
-both.`,
+both. The variable KSHELL_REASON contains the reason itself, like --reason.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return a.viewConfig() },
 	})
@@ -137,6 +138,7 @@ func (a *app) viewConfig() error {
 	s.Stateless.Text = cmp.Or(s.Stateless.Text, statelessNever)
 	s.Resume.Text = cmp.Or(s.Resume.Text, resumeNever)
 	s.ResumeDir.Text = cmp.Or(s.ResumeDir.Text, strings.Join(resume.DefaultDirs, ","))
+	s.Reason.Text = cmp.Or(s.Reason.Text, reasonOptional)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {
 		rows = append(rows, []string{v.Key, v.Text, v.Source})

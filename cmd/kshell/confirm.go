@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
+	"kshell/internal/notice"
 	"kshell/internal/terminal"
 )
 
@@ -16,22 +18,83 @@ import (
 // terminals. yes is true only if the line is y or yes, in any case. If ctx is
 // canceled, for example by Ctrl-C, confirm returns the cause.
 func (a *app) confirm(ctx context.Context, question string) (yes bool, err error) {
-	input, err := terminal.NewInput(a.In)
+	a.notice.Ask(question + " [y/N]")
+	line, err := readAnswer(ctx, a.In, a.Err)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return slices.Contains([]string{"y", "yes"}, strings.ToLower(line)), nil
+}
+
+// readAnswer reads a line from the terminal in, and returns it without spaces at
+// its ends. out is the terminal with the question. The error is io.EOF after
+// Ctrl-D, or the cause of ctx if ctx is canceled.
+func readAnswer(ctx context.Context, in io.Reader, out io.Writer) (string, error) {
+	input, err := terminal.NewInput(in)
 	if err != nil {
-		return false, fmt.Errorf("stdin: %w", err)
+		return "", fmt.Errorf("stdin: %w", err)
 	}
 	defer input.Cancel()
 	defer context.AfterFunc(ctx, func() { input.Cancel() })()
-	a.notice.Ask(question + " [y/N]")
 	line, err := bufio.NewReader(input).ReadString('\n')
 	if err != nil { // without Enter, the cursor is still on the line of the question
-		_, _ = io.WriteString(a.Err, "\n")
+		_, _ = io.WriteString(out, "\n")
 	}
 	switch {
 	case ctx.Err() != nil:
-		return false, context.Cause(ctx)
+		return "", context.Cause(ctx)
 	case err != nil && !errors.Is(err, io.EOF):
-		return false, fmt.Errorf("stdin: %w", err)
+		return "", fmt.Errorf("stdin: %w", err)
 	}
-	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line))), nil
+	return strings.TrimSpace(line), err
+}
+
+// dialog is the terminal of the user, for questions that must be answered there
+// even if stdin or stderr is redirected.
+type dialog struct {
+	in     io.Reader
+	out    io.Writer
+	notice *notice.Printer // writes to out
+	files  []*os.File      // to close
+}
+
+// errNoTerminal means that there is no terminal for a question.
+var errNoTerminal = errors.New("there is no terminal")
+
+// openDialog returns the terminal of the user. If only one of stdin and stderr
+// is a terminal, the terminal of the process takes the place of the other. If
+// neither is a terminal, or the process has no terminal, the error is
+// errNoTerminal. The caller must call close.
+func (a *app) openDialog() (*dialog, error) {
+	in, out := terminal.IsTerminal(a.In), terminal.IsTerminal(a.Err)
+	if in && out {
+		return &dialog{in: a.In, out: a.Err, notice: a.notice}, nil
+	}
+	if !in && !out {
+		return nil, errNoTerminal
+	}
+	keys, screen, err := terminal.OpenControlling()
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	d := &dialog{in: keys, out: screen, notice: notice.New(screen), files: []*os.File{keys, screen}}
+	if in {
+		d.in = a.In
+	}
+	if out {
+		d.out, d.notice = a.Err, a.notice
+	}
+	return d, nil
+}
+
+func (d *dialog) close() {
+	for _, f := range d.files {
+		_ = f.Close() // nothing was written that could be lost
+	}
+}
+
+// ask prints a question, and returns the answer; see readAnswer.
+func (d *dialog) ask(ctx context.Context, question string) (string, error) {
+	d.notice.Ask(question)
+	return readAnswer(ctx, d.in, d.out)
 }

@@ -179,7 +179,7 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 // connectAndPick connects to the server and, if p.pick is set, lets the user
 // choose the pod from a list.
 func (a *app) connectAndPick(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
-	kube, err := a.connect(ctx, connectOptions{})
+	kube, err := a.connect(ctx, connectOptions{acts: true})
 	if err != nil {
 		return nil, nil, err
 	}

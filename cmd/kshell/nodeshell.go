@@ -153,7 +153,7 @@ command, and on a terminal, kshell opens a login shell, and attaches to it again
 
 // nodeShell executes the plan of a node-shell command line.
 func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
-	kube, err := a.connect(ctx, connectOptions{nodeShell: true})
+	kube, err := a.connect(ctx, connectOptions{nodeShell: true, acts: !p.dryRun})
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}
@@ -166,6 +166,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 		p.options.Image = a.defaultNodeImage()
 	}
 	p.options.CreatedBy, p.options.CreatedFrom = whoami()
+	p.options.Reason = a.recordedReason()
 	p.options.Env = terminalEnv(os.Environ())
 	m, cluster, err := a.newNodeManager(kube, nodeshell.Options{
 		Program: p.exec.path, Pod: p.options, CPU: p.cpu, Memory: p.memory, Attach: p.attach,

@@ -31,12 +31,13 @@ Flags:
 	return cmd
 }
 
-// nodeManagerIn returns a Manager to list and delete pods, and the namespace in
-// which to search. An empty namespace means all namespaces.
+// nodeManagerIn returns a Manager to list pods, and to delete them if deletes is
+// set, and the namespace in which to search. An empty namespace means all
+// namespaces.
 func (a *app) nodeManagerIn(
-	ctx context.Context, allNamespaces bool,
+	ctx context.Context, allNamespaces, deletes bool,
 ) (m *nodeshell.Manager, namespace string, err error) {
-	kube, err := a.connect(ctx, connectOptions{nodeShell: true})
+	kube, err := a.connect(ctx, connectOptions{nodeShell: true, acts: deletes})
 	if err != nil {
 		return nil, "", outcome.ContextCause(ctx, err)
 	}
@@ -48,7 +49,7 @@ func (a *app) nodeManagerIn(
 }
 
 func (a *app) listNodeShells(ctx context.Context, allNamespaces bool) error {
-	m, namespace, err := a.nodeManagerIn(ctx, allNamespaces)
+	m, namespace, err := a.nodeManagerIn(ctx, allNamespaces, false)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ Flags:
 }
 
 func (a *app) gc(ctx context.Context, f gcFlags) error {
-	m, namespace, err := a.nodeManagerIn(ctx, f.allNamespaces)
+	m, namespace, err := a.nodeManagerIn(ctx, f.allNamespaces, !f.dryRun)
 	if err != nil {
 		return err
 	}

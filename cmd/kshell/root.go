@@ -50,6 +50,7 @@ type app struct {
 	probeTimeout    time.Duration // replaces defaultProbeTimeout in tests
 	warnings        *atomic.Int32 // the number of warnings from the server
 	auditID         string        // of all requests to API servers
+	reason          string        // --reason, the variable KSHELL_REASON, or the answer to askReason
 }
 
 // limits and terminalLimits are time limits. Tests change them.
@@ -113,6 +114,9 @@ It reports how a command really ended, and reconnects a shell when the connectio
 	flags.StringVar(&a.http, httpFlag, "",
 		"send credentials to a server whose address begins with http://: refuse, drop or send "+
 			"(default: send them to this machine, refuse for any other)")
+	flags.StringVar(&a.reason, reasonFlag, os.Getenv(reasonVariable),
+		"why you run the command, for the audit log of the API server; default: the variable "+reasonVariable)
+	flags.Lookup(reasonFlag).DefValue = "" // for the help
 	a.headlamp.addTo(flags)
 	a.kube.AddTo(flags)
 	a.contexts.replace(flags.Lookup("context"))
@@ -179,6 +183,9 @@ type connectOptions struct {
 	nodeShell bool
 	// diagnosing means that the caller reports the notes of the connection.
 	diagnosing bool
+	// acts means that the command runs something in a container or deletes
+	// something. The setting reason then applies.
+	acts bool
 }
 
 // connect loads the kubeconfig and the settings, and determines whether
@@ -199,6 +206,11 @@ func (a *app) connectLoaded(
 ) (*kubeconfig.Connection, error) {
 	if err := a.checkHTTPRule(a.settings.HTTP); err != nil {
 		return nil, err
+	}
+	if o.acts {
+		if err := a.requireReason(ctx); err != nil {
+			return nil, err
+		}
 	}
 	plan, err := a.headlamp.plan(&a.settings, &a.kube)
 	if err != nil {
@@ -233,10 +245,10 @@ func (a *app) connectLoaded(
 	return conn, nil
 }
 
-// identify makes clients of cfg send the name of this program and the audit ID
-// with each request.
+// identify makes clients of cfg send the name of this program, the reason and
+// the audit ID with each request.
 func (a *app) identify(cfg *rest.Config) {
-	cfg.UserAgent = "kshell/" + version
+	cfg.UserAgent = userAgent(a.reason)
 	apiclient.SetAuditID(cfg, a.auditID)
 }
 

@@ -37,6 +37,7 @@ const (
 	startTimeoutAnnotation = "kshell/starts-within"
 	heartbeatAnnotation    = "kshell/heartbeat"
 	kindAnnotation         = "kshell/kind"
+	reasonAnnotation       = "kshell/reason"
 )
 
 // The kinds of pods, in kindAnnotation.
@@ -97,7 +98,9 @@ func (o *Options) annotations() map[string]string {
 	if o.Shell {
 		all[kindAnnotation] = kindShell
 	}
-	for name, value := range map[string]string{createdByAnnotation: o.CreatedBy, createdFromAnnotation: o.CreatedFrom} {
+	for name, value := range map[string]string{
+		createdByAnnotation: o.CreatedBy, createdFromAnnotation: o.CreatedFrom, reasonAnnotation: o.Reason,
+	} {
 		if value != "" {
 			all[name] = value
 		}

@@ -32,6 +32,7 @@ func TestPod_Manifest(t *testing.T) {
 		"all-flags": func(o *Options) {
 			o.PullPolicy, o.PullSecret = corev1.PullAlways, "pull"
 			o.ServiceAccount, o.PriorityClass = "debugger", "system-node-critical"
+			o.Reason = "INC-4711: disk full"
 			o.Labels, o.Claims = map[string]string{"team": "a"}, []string{"data"}
 			o.Profile, o.Entry, o.Detached, o.Shell = NetAdmin, View, true, true
 			o.Private = Namespaces{Mount: true, PID: true, Net: true, IPC: true, UTS: true}

@@ -22,8 +22,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The keys in the file. An environment variable exists for each key: see the
-// function variable.
+// The keys in the file. An environment variable exists for each key except
+// keyReason: see the function variable.
 const (
 	keyNamespace  = "namespace"
 	keyShell      = "shell"
@@ -37,12 +37,13 @@ const (
 	keyStateless  = "headlamp-stateless"
 	keyResume     = "resume"
 	keyResumeDir  = "resume-dir"
+	keyReason     = "reason"
 )
 
 // keys lists all keys, in the order of Settings.All.
 var keys = []string{
 	keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage,
-	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir,
+	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir, keyReason,
 }
 
 // Settings holds the effective settings for one context of the kubeconfig. An
@@ -60,13 +61,16 @@ type Settings struct {
 	Stateless  Value // see --headlamp-stateless; default: that of the flag
 	Resume     Value // see --resume; default: that of the flag
 	ResumeDir  Value // see --resume-dir; default: that of the flag
+	// Reason is "required" or "optional", the default. It is read only from the
+	// file: the variable KSHELL_REASON contains the reason itself.
+	Reason Value
 }
 
 // All returns the settings in the order in which they are listed to users.
 func (s *Settings) All() []Value {
 	return []Value{
 		s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage,
-		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir,
+		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir, s.Reason,
 	}
 }
 
@@ -78,6 +82,20 @@ type Value struct {
 	// OfContext reports whether Text comes from the part of the file for the
 	// context.
 	OfContext bool
+}
+
+// OneOf returns the text of a setting with a fixed set of values, which are
+// standard, the default, and others. It returns an error if the text is none of
+// them.
+func (v Value) OneOf(standard string, others ...string) (string, error) {
+	switch {
+	case v.Text == "":
+		return standard, nil
+	case v.Text == standard || slices.Contains(others, v.Text):
+		return v.Text, nil
+	}
+	return "", fmt.Errorf("setting %s from %s is not one of %s: %s",
+		v.Key, v.Source, strings.Join(append(others, standard), ", "), strconv.Quote(v.Text))
 }
 
 // maxFile is the size of the largest file that Load reads, in bytes.
@@ -227,7 +245,7 @@ func firstLine(err error) string {
 // os.LookupEnv, or replaces it in tests. An empty variable counts as not set.
 func (f *File) Settings(context string, lookupEnv func(name string) (string, bool)) Settings {
 	get := func(key string) Value {
-		if text, ok := lookupEnv(variable(key)); ok && text != "" {
+		if text, ok := lookupEnv(variable(key)); ok && text != "" && key != keyReason {
 			return Value{Key: key, Text: text, Source: "variable " + variable(key)}
 		}
 		if f == nil {
@@ -255,6 +273,7 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		Stateless:  get(keyStateless),
 		Resume:     get(keyResume),
 		ResumeDir:  get(keyResumeDir),
+		Reason:     get(keyReason),
 	}
 }
 

@@ -96,7 +96,7 @@ func TestSettings_Precedence(t *testing.T) {
 func TestSettings_EveryKey(t *testing.T) {
 	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nidle-keepalive: false\n"+
 		"http-credentials: drop\nnode-image: e\nheadlamp: f\nheadlamp-cluster: g\nheadlamp-stateless: h\n"+
-		"resume: i\nresume-dir: j\n")
+		"resume: i\nresume-dir: j\nreason: k\n")
 	file, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +115,7 @@ func TestSettings_EveryKey(t *testing.T) {
 		Stateless:  Value{"headlamp-stateless", "h", path, false},
 		Resume:     Value{"resume", "i", path, false},
 		ResumeDir:  Value{"resume-dir", "j", path, false},
+		Reason:     Value{"reason", "k", path, false},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -125,6 +126,9 @@ func TestSettings_EveryKey(t *testing.T) {
 	}
 	if diff := cmp.Diff(keys, listed); diff != "" {
 		t.Errorf("All (-want +got):\n%s", diff)
+	}
+	if got := file.Settings("", env(map[string]string{"KSHELL_REASON": "INC-1"})); got.Reason.Text != "k" {
+		t.Errorf("the variable with the reason changed the setting: %+v", got.Reason)
 	}
 	if v, _ := env(map[string]string{"KSHELL_ESCAPE_CHAR": "%"})(variable("escape-char")); v != "%" {
 		t.Errorf("variable of escape-char: %s", variable("escape-char"))
