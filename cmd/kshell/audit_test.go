@@ -244,3 +244,32 @@ func TestReason_Asked(t *testing.T) {
 		})
 	}
 }
+
+// The setting guard also applies to --attach of node-shell, to --attach and
+// --end of sessions, and to gc. The question names the pod.
+func TestGuard_Running(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{})
+	kshell(t, s, 0, "node-shell", "--detach", "node2")
+	settings := "KSHELL_CONFIG=" + writeFile(t, "settings", "guard: ask\n", 0o600)
+	for _, test := range []struct{ args, text, answer string }{
+		{"node-shell --attach", `the shell of pod node-shell-node2-\w+ on node node2`, "no"},
+		{"node-shell gc --older-than 1ns", `delete 1 pod of node shells in namespace default`, "no"},
+		{"sessions web --end 0", `end session 0 in pod/web in namespace default`, "no"},
+		{"exec --attach web", `a session that runs already in pod/web, namespace default`, "no"},
+		{"node-shell --attach", `the shell of pod node-shell-node2-\w+ on node node2`, "sandbox"},
+	} {
+		c := open(t, s, "env", append([]string{settings, program(t)}, strings.Fields(test.args)...)...)
+		c.waitFor("kshell: context sandbox: " + test.text + `\r\n`)
+		c.waitFor("kshell: type the name of the context to continue: ")
+		c.keys(test.answer + "\r")
+		if test.answer == "no" {
+			c.waitFor(`kshell: nothing was done: "no" is not the name of the context\r\n`)
+			c.mustEnd(2)
+			continue
+		}
+		c.waitFor(`[$#] `)
+		c.keys("exit 5\r")
+		c.mustEnd(5)
+	}
+}

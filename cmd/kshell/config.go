@@ -49,6 +49,7 @@ setting can be limited to one context:
       headlamp: https://HOST      # same as --headlamp
       headlamp-cluster: NAME      # same as --headlamp-cluster
       headlamp-stateless: auto    # same as --headlamp-stateless
+      guard: ask                  # type the name of the context before a command; scripts use --confirm-context
       reason: required            # --reason must be given; on a terminal, kshell asks for it
 
 Environment variables such as KSHELL_SHELL override the file. Flags override
@@ -138,6 +139,7 @@ func (a *app) viewConfig() error {
 	s.Stateless.Text = cmp.Or(s.Stateless.Text, statelessNever)
 	s.Resume.Text = cmp.Or(s.Resume.Text, resumeNever)
 	s.ResumeDir.Text = cmp.Or(s.ResumeDir.Text, strings.Join(resume.DefaultDirs, ","))
+	s.Guard.Text = cmp.Or(s.Guard.Text, guardNever)
 	s.Reason.Text = cmp.Or(s.Reason.Text, reasonOptional)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {

@@ -57,7 +57,7 @@ Scripting:
 // newExec returns the command exec.
 func newExec(a *app) *cobra.Command {
 	var f execFlags
-	return a.completeExec(f.command(func(cmd *cobra.Command, args []string) error {
+	cmd := f.command(func(cmd *cobra.Command, args []string) error {
 		plan, err := planExec(cmd, f, args, a.terminals())
 		if err != nil {
 			return err
@@ -69,7 +69,9 @@ func newExec(a *app) *cobra.Command {
 			return a.execMany(cmd.Context(), plan)
 		}
 		return a.exec(cmd.Context(), plan)
-	}))
+	})
+	a.addConfirmFlag(cmd.Flags())
+	return a.completeExec(cmd)
 }
 
 // command returns the command exec, whose flags are stored in f.
@@ -156,7 +158,10 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 		return outcome.ContextCause(ctx, err)
 	}
 	defer cluster.Close()
-	ctx, cancel := p.script.limited(ctx) // after connectAndPick: the limit excludes the time in which the user chooses
+	if err := a.confirmContext(ctx, kube, p.action(kube.Namespace)); err != nil {
+		return err
+	}
+	ctx, cancel := p.script.limited(ctx) // the limit excludes the time in which the user chooses and confirms
 	defer cancel()
 	ctx = remote.RetryRefused(ctx, a.env(), p.session.connectTimeout)
 	command, err := a.newCommand(ctx, kube, cluster, p)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kshell/internal/fanout"
+	"kshell/internal/kubeconfig"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
 	"kshell/internal/pod"
@@ -117,6 +118,7 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 	for _, w := range p.warnings {
 		a.notice.Warn("%s", w)
 	}
+	var kube *kubeconfig.Connection
 	var cluster *remote.Cluster
 	defer func() {
 		if cluster != nil {
@@ -124,21 +126,26 @@ func (a *app) execMany(ctx context.Context, p *execPlan) error {
 		}
 	}()
 	return a.runMany(ctx, p, func(ctx context.Context) ([]fanout.Target, error) {
-		kube, connected, err := a.connectAndPick(ctx, p)
-		if err != nil {
+		var err error
+		if kube, cluster, err = a.connectAndPick(ctx, p); err != nil {
 			return nil, err
 		}
-		cluster = connected
 		ctx = remote.RetryRefused(ctx, a.env(), p.session.connectTimeout)
 		return fanout.FindPods(ctx, a.fanoutSettings(p, cluster), pod.Request{
 			Namespace: kube.Namespace, Target: p.target, Selector: p.many.selector, Container: p.container,
 		})
+	}, func(n int) error {
+		return a.confirmContext(ctx, kube, manyAction(p.command, "in", n, "pod")+", namespace "+kube.Namespace)
 	})
 }
 
-// runMany runs the plan's command in the containers that find returns.
-// --timeout limits the time of find and, separately, the time of each command.
-func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Context) ([]fanout.Target, error)) error {
+// runMany runs the plan's command in the containers that find returns. confirm
+// is called with their number before the first command is run; if it returns an
+// error, no command is run. --timeout limits the time of find and, separately,
+// the time of each command.
+func (a *app) runMany(
+	ctx context.Context, p *execPlan, find func(context.Context) ([]fanout.Target, error), confirm func(n int) error,
+) error {
 	start := time.Now()
 	status, err := p.script.openStatus()
 	if err != nil {
@@ -152,6 +159,10 @@ func (a *app) runMany(ctx context.Context, p *execPlan, find func(context.Contex
 	}
 	if err != nil {
 		err = outcome.ContextCause(limited, err)
+	} else {
+		err = confirm(len(targets))
+	}
+	if err != nil {
 		record := outcome.NewStatus(start, err)
 		record.AuditID = a.auditID
 		if statusErr := record.Write(status); statusErr != nil {

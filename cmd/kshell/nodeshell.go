@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -69,6 +70,7 @@ func newNodeShell(a *app) *cobra.Command {
 		return a.nodeShell(cmd.Context(), plan)
 	})
 	cmd.ValidArgsFunction = a.nodeNames
+	a.addConfirmFlag(cmd.Flags())
 	noFiles(cmd, cmd.Flags())
 	cmd.AddCommand(newNodeList(a), newNodeGC(a))
 	return cmd
@@ -189,9 +191,9 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 		}
 		return err
 	case p.exec.many != nil:
-		return a.runOnNodes(ctx, m, cluster, p)
+		return a.runOnNodes(ctx, kube, m, cluster, p)
 	case p.attach:
-		err := outcome.ContextCause(ctx, m.Attach(ctx, p.pod, nodePrompter{a}))
+		err := outcome.ContextCause(ctx, m.Attach(ctx, p.pod, nodePrompter{a, kube}))
 		if !m.LeftRunning() {
 			a.printExitCode(p.exec, err)
 		}
@@ -202,7 +204,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 			return outcome.ContextCause(ctx, err)
 		}
 	}
-	return a.runOnNode(ctx, m, p)
+	return a.runOnNode(ctx, kube, m, p)
 }
 
 // defaultNodeImage returns the image of pods of node shells without --image, or
@@ -227,12 +229,16 @@ func (a *app) newNodeManager(
 }
 
 // runOnNode runs the plan on a single node.
-func (a *app) runOnNode(ctx context.Context, m *nodeshell.Manager, p *nodePlan) error {
+func (a *app) runOnNode(
+	ctx context.Context, kube *kubeconfig.Connection, m *nodeshell.Manager, p *nodePlan,
+) error {
 	status, err := a.newStatus(&p.exec.script)
 	if err != nil {
 		return err
 	}
-	err = a.runNodeCommand(ctx, m, p, status)
+	if err = a.confirmContext(ctx, kube, p.action()); err == nil {
+		err = a.runNodeCommand(ctx, m, p, status)
+	}
 	status.ended(err)
 	if !m.LeftRunning() {
 		a.printExitCode(p.exec, err)
@@ -270,7 +276,10 @@ func (a *app) chooseNode(ctx context.Context, m *nodeshell.Manager) (string, err
 }
 
 // nodePrompter implements nodeshell.Prompter.
-type nodePrompter struct{ app *app }
+type nodePrompter struct {
+	app  *app
+	kube *kubeconfig.Connection
+}
 
 // ChooseShell implements nodeshell.Prompter.
 func (p nodePrompter) ChooseShell(ctx context.Context, pods []corev1.Pod) (int, error) {
@@ -279,6 +288,12 @@ func (p nodePrompter) ChooseShell(ctx context.Context, pods []corev1.Pod) (int, 
 		list.Rows = append(list.Rows, nodeshell.Row(&pods[i], time.Now()))
 	}
 	return p.app.choose(ctx, list)
+}
+
+// Accept implements nodeshell.Prompter.
+func (p nodePrompter) Accept(ctx context.Context, pod *corev1.Pod) error {
+	return p.app.confirmContext(ctx, p.kube,
+		fmt.Sprintf("the shell of pod %s on node %s", pod.Name, pod.Spec.NodeName))
 }
 
 // CanConfirm implements nodeshell.Prompter.

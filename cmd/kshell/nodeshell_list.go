@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kshell/internal/kubeconfig"
 	"kshell/internal/nodeshell"
 	"kshell/internal/notice"
 	"kshell/internal/outcome"
@@ -32,24 +33,24 @@ Flags:
 }
 
 // nodeManagerIn returns a Manager to list pods, and to delete them if deletes is
-// set, and the namespace in which to search. An empty namespace means all
+// set, its connection, and the namespace in which to search. An empty namespace means all
 // namespaces.
 func (a *app) nodeManagerIn(
 	ctx context.Context, allNamespaces, deletes bool,
-) (m *nodeshell.Manager, namespace string, err error) {
-	kube, err := a.connect(ctx, connectOptions{nodeShell: true, acts: deletes})
+) (m *nodeshell.Manager, kube *kubeconfig.Connection, namespace string, err error) {
+	kube, err = a.connect(ctx, connectOptions{nodeShell: true, acts: deletes})
 	if err != nil {
-		return nil, "", outcome.ContextCause(ctx, err)
+		return nil, nil, "", outcome.ContextCause(ctx, err)
 	}
 	m, _, err = a.newNodeManager(kube, nodeshell.Options{})
 	if allNamespaces {
-		return m, "", err
+		return m, kube, "", err
 	}
-	return m, kube.Namespace, err
+	return m, kube, kube.Namespace, err
 }
 
 func (a *app) listNodeShells(ctx context.Context, allNamespaces bool) error {
-	m, namespace, err := a.nodeManagerIn(ctx, allNamespaces, false)
+	m, _, namespace, err := a.nodeManagerIn(ctx, allNamespaces, false)
 	if err != nil {
 		return err
 	}
@@ -112,11 +113,12 @@ Flags:
 	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "in all namespaces")
 	flags.DurationVar(&f.olderThan, "older-than", 0, "also delete running pods that are older than this")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be deleted, and delete nothing")
+	a.addConfirmFlag(flags)
 	return cmd
 }
 
 func (a *app) gc(ctx context.Context, f gcFlags) error {
-	m, namespace, err := a.nodeManagerIn(ctx, f.allNamespaces, !f.dryRun)
+	m, kube, namespace, err := a.nodeManagerIn(ctx, f.allNamespaces, !f.dryRun)
 	if err != nil {
 		return err
 	}
@@ -126,6 +128,13 @@ func (a *app) gc(ctx context.Context, f gcFlags) error {
 	}
 	if len(leftovers) == 0 {
 		a.notice.Note("there is nothing to delete%s", inNamespace(namespace))
+		return nil
+	}
+	if !f.dryRun {
+		action := fmt.Sprintf("delete %s of node shells%s", counted(len(leftovers), "pod"), inNamespace(namespace))
+		if err := a.confirmContext(ctx, kube, action); err != nil {
+			return err
+		}
 	}
 	var failed []error
 	for _, l := range leftovers {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kshell/internal/fanout"
+	"kshell/internal/kubeconfig"
 	"kshell/internal/nodeshell"
 	"kshell/internal/notice"
 	"kshell/internal/pod"
@@ -44,15 +45,19 @@ func (a *app) nodeNames(cmd *cobra.Command, args []string, toComplete string) ([
 }
 
 // runOnNodes runs the plan's command on several nodes.
-func (a *app) runOnNodes(ctx context.Context, m *nodeshell.Manager, c *remote.Cluster, p *nodePlan) error {
+func (a *app) runOnNodes(
+	ctx context.Context, kube *kubeconfig.Connection, m *nodeshell.Manager, c *remote.Cluster, p *nodePlan,
+) error {
 	wait := func() {}
 	defer func() { wait() }()
 	return a.runMany(ctx, p.exec, func(ctx context.Context) ([]fanout.Target, error) {
-		targets, err := a.findNodes(ctx, m, c, p)
+		return a.findNodes(ctx, m, c, p)
+	}, func(n int) error {
+		err := a.confirmContext(ctx, kube, manyAction(p.exec.command, "on", n, "node"))
 		if err == nil {
 			wait = m.StartDeletingLeftovers(ctx)
 		}
-		return targets, err
+		return err
 	})
 }
 

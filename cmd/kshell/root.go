@@ -51,6 +51,7 @@ type app struct {
 	warnings        *atomic.Int32 // the number of warnings from the server
 	auditID         string        // of all requests to API servers
 	reason          string        // --reason, the variable KSHELL_REASON, or the answer to askReason
+	confirmed       optionalText  // --confirm-context
 }
 
 // limits and terminalLimits are time limits. Tests change them.

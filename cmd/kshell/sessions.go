@@ -79,6 +79,7 @@ Flags:
 	flags.IntVar(&f.parallel, "max-parallel", defaultParallel, "how many containers are asked at the same time")
 	flags.StringSliceVar(&f.resumeDirs, resumeDirFlag, nil,
 		"directories of the container that were given to exec as --resume-dir, separated by commas")
+	a.addConfirmFlag(flags)
 	a.completeSessions(cmd)
 	return cmd
 }
@@ -145,6 +146,11 @@ func (a *app) sessions(ctx context.Context, p *sessionsPlan) error {
 	cluster, err := remote.NewCluster(a.env(), kube.Config, false)
 	if err != nil {
 		return err
+	}
+	if p.end != "" {
+		if err := a.confirmContext(ctx, kube, p.endAction(kube.Namespace)); err != nil {
+			return err
+		}
 	}
 	found, failed, err := a.findSessions(ctx, cluster, kube.Namespace, p)
 	if err != nil {

@@ -153,6 +153,9 @@ type Prompter interface {
 	// ChooseShell lets the user choose one of several pods, and returns its
 	// index.
 	ChooseShell(ctx context.Context, pods []corev1.Pod) (int, error)
+	// Accept is called before kshell attaches to the shell of a pod. If it
+	// returns an error, kshell does not attach.
+	Accept(ctx context.Context, pod *corev1.Pod) error
 	// CanConfirm reports whether Confirm can ask the user.
 	CanConfirm() bool
 	// Confirm asks a question. It reports whether the answer is yes.
@@ -174,6 +177,9 @@ func (m *Manager) find(ctx context.Context, name string, user Prompter) (*Pod, e
 	}
 	if _, ended := node.TerminationOf(object); ended {
 		return nil, fmt.Errorf("the shell of pod %s has ended", object.Name)
+	}
+	if err := user.Accept(ctx, object); err != nil {
+		return nil, err
 	}
 	facts := node.FactsOf(object)
 	if err := m.confirmAttach(ctx, object, facts, chosen, user); err != nil {

@@ -37,13 +37,14 @@ const (
 	keyStateless  = "headlamp-stateless"
 	keyResume     = "resume"
 	keyResumeDir  = "resume-dir"
+	keyGuard      = "guard"
 	keyReason     = "reason"
 )
 
 // keys lists all keys, in the order of Settings.All.
 var keys = []string{
 	keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage,
-	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir, keyReason,
+	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir, keyGuard, keyReason,
 }
 
 // Settings holds the effective settings for one context of the kubeconfig. An
@@ -61,6 +62,7 @@ type Settings struct {
 	Stateless  Value // see --headlamp-stateless; default: that of the flag
 	Resume     Value // see --resume; default: that of the flag
 	ResumeDir  Value // see --resume-dir; default: that of the flag
+	Guard      Value // "ask": see --confirm-context; default: "never"
 	// Reason is "required" or "optional", the default. It is read only from the
 	// file: the variable KSHELL_REASON contains the reason itself.
 	Reason Value
@@ -70,7 +72,7 @@ type Settings struct {
 func (s *Settings) All() []Value {
 	return []Value{
 		s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage,
-		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir, s.Reason,
+		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir, s.Guard, s.Reason,
 	}
 }
 
@@ -273,6 +275,7 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		Stateless:  get(keyStateless),
 		Resume:     get(keyResume),
 		ResumeDir:  get(keyResumeDir),
+		Guard:      get(keyGuard),
 		Reason:     get(keyReason),
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"kshell/test/contract"
+	"kshell/test/e2e/harness"
 )
 
 var (
@@ -109,4 +110,9 @@ func stderr(err error) string {
 		return fmt.Sprintf("%v: %s", err, e.Stderr)
 	}
 	return fmt.Sprint(err)
+}
+
+func TestGuard(t *testing.T) {
+	inCI(t)
+	onEach(t, func(t *testing.T, p contract.Program) { contract.Guard(t, p, harness.Admin) })
 }

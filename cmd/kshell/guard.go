@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+
+	"kshell/internal/kubeconfig"
+	"kshell/internal/outcome"
+	"kshell/internal/pod"
+	"kshell/internal/script"
+)
+
+const confirmFlag = "confirm-context"
+
+// The values of the setting guard.
+const (
+	guardNever = "never"
+	guardAsk   = "ask"
+)
+
+// optionalText is a pflag.Value that distinguishes an empty value from a missing
+// flag.
+type optionalText struct {
+	text  string
+	given bool
+}
+
+// String implements pflag.Value.
+func (o *optionalText) String() string { return o.text }
+
+// Set implements pflag.Value.
+func (o *optionalText) Set(text string) error {
+	o.text, o.given = text, true
+	return nil
+}
+
+// Type implements pflag.Value.
+func (o *optionalText) Type() string { return "string" }
+
+// addConfirmFlag adds the flag --confirm-context.
+func (a *app) addConfirmFlag(flags *pflag.FlagSet) {
+	flags.Var(&a.confirmed, confirmFlag,
+		"run the command only if this is the name of the context; replaces the question of the setting guard")
+}
+
+// place is what the user must name before a command is run there.
+type place struct{ kind, name string }
+
+// placeOf returns the cluster of a Headlamp server, or else the context, or the
+// server if a flag replaces the server of the context.
+func (a *app) placeOf(conn *kubeconfig.Connection) place {
+	switch {
+	case a.headlampCluster != "":
+		return place{"cluster", a.headlampCluster}
+	case conn.Context == "" || !a.headlamp.used && (a.kube.Server != "" || a.kube.Cluster != ""):
+		return place{"server", hostOf(conn.Config)}
+	}
+	return place{"context", conn.Context}
+}
+
+// hostOf returns the host and port in the address of the API server.
+func hostOf(cfg *rest.Config) string {
+	address, err := url.Parse(serverOf(cfg))
+	if err != nil {
+		return "" // cannot happen: kubeconfig has checked it
+	}
+	return address.Host
+}
+
+// confirmContext asks the user to type the name of the context, if the setting
+// guard requires that and --confirm-context is not given. action describes for
+// the user what follows. Nothing was sent to a pod before, and nothing was
+// changed. If the name is wrong, or there is no terminal, confirmContext returns
+// a usage error.
+func (a *app) confirmContext(ctx context.Context, conn *kubeconfig.Connection, action string) error {
+	mode, err := a.settings.Guard.OneOf(guardNever, guardAsk)
+	if err != nil {
+		return err
+	}
+	where := a.placeOf(conn)
+	hint := fmt.Sprintf("--%s %s", confirmFlag, script.Quote(where.name))
+	switch {
+	case a.confirmed.given && a.confirmed.text != where.name:
+		return outcome.NewUsageError(
+			fmt.Sprintf("nothing was done: --%s is %q, and the %s is %q",
+				confirmFlag, a.confirmed.text, where.kind, where.name),
+			"check --context and the kubeconfig, or type "+hint)
+	case a.confirmed.given || mode == guardNever:
+		return nil
+	}
+	return a.askContext(ctx, where, fmt.Sprintf("%s %s: %s", where.kind, where.name, action), hint)
+}
+
+// askContext asks the user to type the name of where. hint has the flag that
+// replaces the question.
+func (a *app) askContext(ctx context.Context, where place, description, hint string) error {
+	d, err := a.openDialog()
+	if err != nil {
+		return outcome.NewUsageError(fmt.Sprintf(
+			"the %s must be confirmed (setting %s from %s), and there is no terminal for the question",
+			where.kind, a.settings.Guard.Key, a.settings.Guard.Source), hint)
+	}
+	defer d.close()
+	d.notice.NoteAlways("%s", description)
+	answer, err := d.ask(ctx, fmt.Sprintf("type the name of the %s to continue:", where.kind))
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return err
+	case answer != where.name:
+		return outcome.NewUsageError(
+			fmt.Sprintf("nothing was done: %q is not the name of the %s", answer, where.kind),
+			fmt.Sprintf("type %s when you are asked", where.name))
+	}
+	return nil
+}
+
+// maxAction is the maximum length of a command in a question, in characters.
+const maxAction = 100
+
+// action describes the plan, for confirmContext.
+func (p *execPlan) action(namespace string) string {
+	what := "a shell"
+	switch {
+	case p.attach != nil:
+		what = "a session that runs already"
+	case len(p.command) > 0:
+		what = "the command " + shortCommand(p.command)
+	}
+	where := p.target.String()
+	switch {
+	case p.target == (pod.Target{}):
+		where = "a pod"
+	case p.target.Kind != "pod":
+		where = "a pod of " + where
+	}
+	if p.container != "" {
+		where += ", container " + p.container
+	}
+	return fmt.Sprintf("%s in %s, namespace %s", what, where, namespace)
+}
+
+// shortCommand returns the beginning of a command line.
+func shortCommand(command []string) string {
+	line := []rune(script.QuoteAll(command))
+	if len(line) > maxAction {
+		return string(line[:maxAction]) + "…"
+	}
+	return string(line)
+}
+
+// nodeAction describes the plan for a node, for confirmContext.
+func (p *nodePlan) action() string {
+	what := "a shell"
+	if command := p.exec.command; len(command) > 0 {
+		what = "the command " + shortCommand(command)
+	}
+	return what + " on node " + p.node
+}
+
+// manyAction describes a command "in" n pods, or "on" n nodes, for
+// confirmContext.
+func manyAction(command []string, preposition string, n int, noun string) string {
+	return fmt.Sprintf("the command %s %s %s", shortCommand(command), preposition, counted(n, noun))
+}
+
+// counted returns "1 pod", or "2 pods".
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// endAction describes the plan to end a session, for confirmContext.
+func (p *sessionsPlan) endAction(namespace string) string {
+	return "end session " + p.end + p.where(namespace)
+}
