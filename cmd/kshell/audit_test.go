@@ -125,12 +125,16 @@ func TestAuditID(t *testing.T) {
 		{"exec", []string{"exec", "web", "--", "sh", "-c", "exit 3"}, []string{"/pods/web", "/exec"}, 3},
 		{"all", []string{"exec", "pod/web", "--all", "--", "sh", "-c", "exit 3"}, []string{"/pods/web", "/exec"}, 3},
 		{
-			"node-shell", []string{"node-shell", "node2", "--", "sh", "-c", "exit 3"},
-			[]string{"/selfsubjectaccessreviews", "/default/pods", "/exec"}, 3,
+			"node-shell",
+			[]string{"node-shell", "node2", "--", "sh", "-c", "exit 3"},
+			[]string{"/selfsubjectaccessreviews", "/default/pods", "/exec"},
+			3,
 		},
 		{
-			"resume", []string{"exec", "--resume=always", "web", "--", "sh", "-c", "exit 3"},
-			[]string{"/pods/web", "/exec"}, 3,
+			"resume",
+			[]string{"exec", "--resume=always", "web", "--", "sh", "-c", "exit 3"},
+			[]string{"/pods/web", "/exec"},
+			3,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -227,7 +231,8 @@ func TestReason_Asked(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := startRecorder(t, s)
-			c := open(t, s, args[0], slices.Concat(args[1:], []string{"--server", r.address, "web", "--", "sh", "-c", "exit 4"})...)
+			command := []string{"--server", r.address, "web", "--", "sh", "-c", "exit 4"}
+			c := open(t, s, args[0], slices.Concat(args[1:], command)...)
 			c.waitFor("^kshell: reason for the audit log: ")
 			if n := len(r.requests()); n > 0 {
 				t.Errorf("%d requests before the answer", n)

@@ -50,6 +50,7 @@ setting can be limited to one context:
       headlamp-cluster: NAME      # same as --headlamp-cluster
       headlamp-stateless: auto    # same as --headlamp-stateless
       guard: ask                  # type the name of the context before a command; scripts use --confirm-context
+      idle-timeout: 30m           # same as --idle-timeout
       reason: required            # --reason must be given; on a terminal, kshell asks for it
 
 Environment variables such as KSHELL_SHELL override the file. Flags override
@@ -140,6 +141,7 @@ func (a *app) viewConfig() error {
 	s.Resume.Text = cmp.Or(s.Resume.Text, resumeNever)
 	s.ResumeDir.Text = cmp.Or(s.ResumeDir.Text, strings.Join(resume.DefaultDirs, ","))
 	s.Guard.Text = cmp.Or(s.Guard.Text, guardNever)
+	s.IdleTimeout.Text = cmp.Or(s.IdleTimeout.Text, "0")
 	s.Reason.Text = cmp.Or(s.Reason.Text, reasonOptional)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {

@@ -173,8 +173,10 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 	m, cluster, err := a.newNodeManager(kube, nodeshell.Options{
 		Program: p.exec.path, Pod: p.options, CPU: p.cpu, Memory: p.memory, Attach: p.attach,
 		Command: p.exec.options(),
-		Console: interactive.Options{Escape: p.exec.session.escapeChar(), Limits: terminalLimits},
-		Limits:  nodeShellLimits,
+		Console: interactive.Options{
+			Escape: p.exec.session.escapeChar(), Limits: terminalLimits, IdleTimeout: p.exec.session.idleTimeout,
+		},
+		Limits: nodeShellLimits,
 	})
 	if err != nil {
 		return err

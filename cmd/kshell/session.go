@@ -26,6 +26,8 @@ type sessionFlags struct {
 	reconnect        string
 	reconnectTimeout time.Duration
 	connectTimeout   time.Duration
+	idleTimeout      time.Duration
+	idleTimeoutGiven bool
 	keepaliveGiven   bool // on the command line
 	idleGiven        bool
 	escapeGiven      bool
@@ -76,7 +78,12 @@ func (f *sessionFlags) addTo(flags *pflag.FlagSet) {
 		"how long to retry to connect before the command starts; 0 means no retries")
 	flags.DurationVar(&f.reconnectTimeout, "reconnect-timeout", 10*time.Minute,
 		"how long to try to reconnect; 0 means no limit")
+	flags.DurationVar(&f.idleTimeout, idleTimeoutFlag, 0,
+		"end a session on a terminal in which no key is typed for this time; with --resume, leave it running; "+
+			"0 means no limit")
 }
+
+const idleTimeoutFlag = "idle-timeout"
 
 // applySettings applies the settings whose flags are not given. An error
 // contains the name of the setting.
@@ -93,6 +100,14 @@ func (f *sessionFlags) applySettings(s settings.Settings) error {
 			return fmt.Errorf("setting %s from %s is not a duration such as 30s: %s", v.Key, v.Source, strconv.Quote(v.Text))
 		}
 		f.keepalive = interval
+	}
+	if v := s.IdleTimeout; v.Text != "" && !f.idleTimeoutGiven {
+		limit, err := time.ParseDuration(v.Text)
+		if err != nil || limit < 0 {
+			return fmt.Errorf("setting %s from %s is not a duration such as 30m: %s",
+				v.Key, v.Source, strconv.Quote(v.Text))
+		}
+		f.idleTimeout = limit
 	}
 	if v := s.Idle; v.Text != "" && !f.idleGiven {
 		on, err := strconv.ParseBool(v.Text)
@@ -113,6 +128,7 @@ func (f *sessionFlags) escapeValid() bool {
 // check returns a usage error for invalid flags.
 func (f *sessionFlags) check(cmd *cobra.Command) error {
 	f.keepaliveGiven, f.escapeGiven = cmd.Flags().Changed("keepalive"), cmd.Flags().Changed("escape-char")
+	f.idleTimeoutGiven = cmd.Flags().Changed(idleTimeoutFlag)
 	f.idleGiven = cmd.Flags().Changed("no-idle-keepalive")
 	if !f.escapeValid() {
 		return outcome.NewUsageError(
@@ -127,7 +143,7 @@ func (f *sessionFlags) check(cmd *cobra.Command) error {
 	}
 	return cmp.Or(
 		notNegative("keepalive", f.keepalive), notNegative("reconnect-timeout", f.reconnectTimeout),
-		notNegative("connect-timeout", f.connectTimeout),
+		notNegative("connect-timeout", f.connectTimeout), notNegative(idleTimeoutFlag, f.idleTimeout),
 	)
 }
 

@@ -12,6 +12,7 @@
 //   - outage.go: what is shown while there is no connection
 //   - screen.go: alerts, and the state of the terminal that programs leave
 //     behind
+//   - idle.go: the end of a session in which no key is typed
 //   - lend.go: gives the terminal to a credential plugin
 //
 // Invariants:

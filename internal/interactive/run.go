@@ -25,7 +25,10 @@ type Options struct {
 	// LossHint is a hint for the user that is printed when the first lost shell
 	// was replaced by a new one in the same container. It may be empty.
 	LossHint string
-	Limits   Limits
+	// IdleTimeout ends a session in which no key is typed for this time, with an
+	// outcome.IdleError; 0 means no limit.
+	IdleTimeout time.Duration
+	Limits      Limits
 }
 
 // Detacher ends a session and leaves the shell running.
@@ -52,7 +55,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Run runs the command, or a shell, on the local terminal. Its errors are those
-// of remote.Command.Run, outcome.ErrLeft and *outcome.GaveUpError.
+// of remote.Command.Run, outcome.ErrLeft, outcome.IdleError and
+// *outcome.GaveUpError.
 func Run(ctx context.Context, cmd *remote.Command, o Options) error {
 	return cmd.RunTTY(ctx, New(cmd, o))
 }

@@ -34,6 +34,9 @@ type Session struct {
 	begin   time.Time
 	resumes bool // see remote.Command.Resumes
 
+	opened    chan struct{} // closed when the first connection is open
+	setOpened func()        // closes opened
+
 	// Set by Run.
 	remote     *remote.Session
 	ctx        context.Context // ends with the session
@@ -66,6 +69,8 @@ func (c *Console) Open() (*Session, error) {
 	s := &Session{console: c, env: c.env, input: input, begin: time.Now(), term: t}
 	s.resumes = c.cmd.Resumes()
 	s.outage = newOutage(c, s.resumes)
+	s.opened = make(chan struct{})
+	s.setOpened = sync.OnceFunc(func() { close(s.opened) })
 	s.lines = terminal.NewLineGuard(c.options.SameShell, s.noteWithheld)
 	c.env.Cleanup.SetTerminal(t)
 	s.resized, s.stopResized = t.Resized()
@@ -126,15 +131,16 @@ func (s *Session) Drop(reason error) { s.remote.Drop(reason) }
 
 // Run runs the session, which reconnects after a connection is lost. It adds
 // stdin and the reconnect policy of a terminal to the settings. Its errors are
-// those of stream.Session.Run, outcome.ErrLeft, and *outcome.GaveUpError. If
-// the user types Ctrl-C while no connection is open, the error is a
-// cleanup.SignalError, as after SIGINT.
+// those of stream.Session.Run, outcome.ErrLeft, outcome.IdleError, and
+// *outcome.GaveUpError. If the user types Ctrl-C while no connection is open, the
+// error is a cleanup.SignalError, as after SIGINT.
 func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings) error {
 	c, o := s.console, s.console.cmd.Options()
 	ctx, s.leave = context.WithCancelCause(ctx)
 	s.ctx = ctx
 	defer s.leave(nil)
 	s.keys = terminal.NewKeys(s.input, s.input.Cancel, c.options.Escape, s.escapeKeys(), s.press)
+	defer s.watchIdle(ctx)()
 	if o.Attach != nil { // the output begins with that of an earlier time
 		s.keys.DropReports()
 	}
@@ -164,6 +170,38 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 	return outcome.ContextCause(ctx, s.outage.gaveUp(err))
 }
 
+// watchIdle makes the session end if no key is typed for Options.IdleTimeout
+// after the first connection was opened. The caller must call stop at the end of
+// the session.
+func (s *Session) watchIdle(ctx context.Context) (stop func()) {
+	limit := s.console.options.IdleTimeout
+	if limit <= 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w := newIdleWatch(limit)
+	w.warn = func() {
+		s.console.Alert(fmt.Sprintf(
+			"the session ends in %s, unless you type a key (--idle-timeout)", remote.Seconds(w.notice)))
+	}
+	w.clear = func() { s.console.ClearAlert() }
+	w.end = func() { s.leave(outcome.IdleError{After: limit}) }
+	s.keys.OnTyped(w.typed)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		defer s.env.Cleanup.OnPanic()
+		select {
+		case <-s.opened:
+			w.run(ctx)
+		case <-ctx.Done():
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
+	}
+}
+
 // driver is a stream.Driver for a session on the terminal. While Dial opens a
 // connection, a credential plugin may use the terminal. When a connection is
 // open, Opened makes the terminal raw.
@@ -189,6 +227,7 @@ func (d driver) Opened(ctx context.Context, conn *stream.Conn) error {
 		return err
 	}
 	d.session.noteConnected()
+	d.session.setOpened()
 	return nil
 }
 

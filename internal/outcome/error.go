@@ -27,6 +27,14 @@ func (e TimeoutError) Error() string {
 	return fmt.Sprintf("the command did not end within %v (--timeout)", e.After)
 }
 
+// IdleError means that no key was typed for the time of --idle-timeout, so that
+// kshell has left the session. It is the cause of the session's context.
+type IdleError struct{ After time.Duration }
+
+func (e IdleError) Error() string {
+	return fmt.Sprintf("no key was typed for %v (--idle-timeout)", e.After)
+}
+
 // FanoutError means that a command failed in at least one of several pods. A
 // table of all results has been printed.
 type FanoutError struct {
@@ -68,11 +76,12 @@ var ErrDetached = errors.New("detached")
 
 // ContextCause returns the error to report if a call with the context ctx has
 // returned err. If err is not nil and the cause of ctx is a
-// cleanup.SignalError, a TimeoutError or ErrLeft, it returns that cause,
+// cleanup.SignalError, a TimeoutError, an IdleError or ErrLeft, it returns that cause,
 // because err is only a consequence of the cause. Otherwise it returns err.
 func ContextCause(ctx context.Context, err error) error {
 	var signal cleanup.SignalError
 	var timeout TimeoutError
+	var idle IdleError
 	switch cause := context.Cause(ctx); {
 	case err == nil:
 		return nil
@@ -82,6 +91,8 @@ func ContextCause(ctx context.Context, err error) error {
 		return signal
 	case errors.As(cause, &timeout):
 		return timeout
+	case errors.As(cause, &idle):
+		return idle
 	}
 	return err
 }

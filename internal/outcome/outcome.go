@@ -27,7 +27,7 @@ const ExitCodes = `  0      the command reported success, or is left running in 
   126    the container could not run the command
   127    the container has no such command
   128+n  signal n ended kshell; a shell shows this code (130: Ctrl-C, 143: TERM, 141: the reader closed the output)
-  255    kshell failed, or the connection was lost before the command reported a result
+  255    kshell failed, --idle-timeout expired, or the connection was lost before the command reported a result
 `
 
 // The exit codes that kshell sets. ExitSignal is added to the number of a
@@ -49,6 +49,7 @@ const (
 	Exited        Cause = "exited"         // the exit code is the command's own
 	Signal        Cause = "signal"         // a signal ended kshell
 	Timeout       Cause = "timeout"        // --timeout expired
+	Idle          Cause = "idle"           // --idle-timeout ended the session
 	Detached      Cause = "detached"       // the user has left the command running in its session
 	Usage         Cause = "usage"          // wrong arguments
 	NotFound      Cause = "not-found"      // the container has no such command
@@ -79,6 +80,7 @@ func Classify(err error) Outcome {
 	var remote *stream.RemoteError
 	var signal cleanup.SignalError
 	var timeout TimeoutError
+	var idle IdleError
 	var output *stream.OutputError
 	var input *stream.InputError
 	var fanout *FanoutError
@@ -109,6 +111,8 @@ func Classify(err error) Outcome {
 		}
 	case errors.As(err, &timeout):
 		return Outcome{ExitCode: ExitTimeout, Cause: Timeout}
+	case errors.As(err, &idle):
+		return Outcome{ExitCode: ExitFailed, Cause: Idle}
 	case isOutput && errors.Is(err, syscall.EPIPE): // the reader has enough: kshell … | head -1
 		return Outcome{ExitCode: ExitSignal + int(syscall.SIGPIPE), Cause: Output, Silent: true}
 	case errors.As(err, &reported):

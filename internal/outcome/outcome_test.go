@@ -71,6 +71,7 @@ func TestClassify(t *testing.T) {
 		{"detached", ErrDetached, 0, Detached, true},
 		{"already reported", &ReportedError{1, errors.New("x")}, 1, Failed, true},
 		{"session left", ErrLeft, 255, Failed, false},
+		{"no key typed", IdleError{time.Minute}, 255, Idle, false},
 		{"INT", cleanup.SignalError{Signal: syscall.SIGINT}, 130, Signal, true},
 		{"TERM", cleanup.SignalError{Signal: syscall.SIGTERM}, 143, Signal, true},
 		{"HUP", cleanup.SignalError{Signal: syscall.SIGHUP}, 129, Signal, true},
@@ -141,6 +142,8 @@ func TestContextCause(t *testing.T) {
 	cancel(errors.New("another reason"))
 	timedOut, cancel := context.WithCancelCause(t.Context())
 	cancel(TimeoutError{time.Second})
+	idle, cancel := context.WithCancelCause(t.Context())
+	cancel(IdleError{time.Minute})
 	left, cancel := context.WithCancelCause(t.Context())
 	cancel(fmt.Errorf("x: %w", ErrLeft))
 	broken := &stream.LostError{Err: errors.New("closed")}
@@ -155,6 +158,7 @@ func TestContextCause(t *testing.T) {
 		{"no cause", t.Context(), broken, broken},
 		{"timeout", timedOut, broken, TimeoutError{time.Second}},
 		{"session left", left, broken, ErrLeft},
+		{"no key typed", idle, broken, IdleError{time.Minute}},
 		{"other cause", cancelled, broken, broken},
 	}
 	for _, tt := range tests {

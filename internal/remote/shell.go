@@ -124,15 +124,17 @@ func (c *Command) runOnTerminal(ctx context.Context, t Terminal, d *driver) erro
 	return outcome.ContextCause(ctx, err)
 }
 
-// isLeft reports whether the session ended because the user left it, or because
-// the connection or the local terminal was lost.
+// isLeft reports whether the session ended because the user left it or typed no
+// keys, or because the connection or the local terminal was lost.
 func isLeft(err error) bool {
 	var lost *stream.LostError
 	var ended *containerEndedError
 	var in *stream.InputError
 	var out *stream.OutputError
 	var signal cleanup.SignalError // Ctrl-C while no connection was open
-	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &signal) || errors.As(err, &in) || errors.As(err, &out) ||
+	var idle outcome.IdleError
+	return errors.Is(err, outcome.ErrLeft) || errors.As(err, &idle) || errors.As(err, &signal) ||
+		errors.As(err, &in) || errors.As(err, &out) ||
 		errors.As(err, &lost) && !errors.As(err, &ended)
 }
 

@@ -39,12 +39,13 @@ const (
 	keyResumeDir  = "resume-dir"
 	keyGuard      = "guard"
 	keyReason     = "reason"
+	keyIdleEnd    = "idle-timeout"
 )
 
 // keys lists all keys, in the order of Settings.All.
 var keys = []string{
 	keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage,
-	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir, keyGuard, keyReason,
+	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir, keyGuard, keyReason, keyIdleEnd,
 }
 
 // Settings holds the effective settings for one context of the kubeconfig. An
@@ -65,14 +66,15 @@ type Settings struct {
 	Guard      Value // "ask": see --confirm-context; default: "never"
 	// Reason is "required" or "optional", the default. It is read only from the
 	// file: the variable KSHELL_REASON contains the reason itself.
-	Reason Value
+	Reason      Value
+	IdleTimeout Value // see --idle-timeout, a Go duration; default: that of the flag
 }
 
 // All returns the settings in the order in which they are listed to users.
 func (s *Settings) All() []Value {
 	return []Value{
 		s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage,
-		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir, s.Guard, s.Reason,
+		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir, s.Guard, s.Reason, s.IdleTimeout,
 	}
 }
 
@@ -277,6 +279,8 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		ResumeDir:  get(keyResumeDir),
 		Guard:      get(keyGuard),
 		Reason:     get(keyReason),
+
+		IdleTimeout: get(keyIdleEnd),
 	}
 }
 

@@ -104,6 +104,11 @@ func (k *Keys) Read(p []byte) (int, error) {
 // NewLine makes the next key the first of a line, whatever was typed before it.
 func (k *Keys) NewLine() { k.newLine.Store(true) }
 
+// OnTyped makes Keys call typed, in the goroutine that reads the source, when
+// the user has typed a key or pasted text. What the terminal itself sends does
+// not count. OnTyped must be called before the first Read.
+func (k *Keys) OnTyped(typed func()) { k.filter.onTyped = typed }
+
 // DropReports makes Keys drop what the terminal itself sends, until the user
 // types a key or uses the mouse. Use it if old output is written to the terminal
 // again. That output may contain queries, and no program waits for the answers of
@@ -180,6 +185,8 @@ type escapeFilter struct {
 	pass   func([]byte) // receives the input for the remote
 	onKey  func(key byte)
 
+	onTyped func() // may be nil; see Keys.OnTyped
+
 	parser      inputParser
 	dropReports bool // see Keys.DropReports
 
@@ -196,6 +203,9 @@ const maxPending = 4 << 10
 // process filters the input of one read.
 func (e *escapeFilter) process(p []byte) {
 	typed, seen := e.countTyped(p), 0
+	if typed > 0 && e.onTyped != nil {
+		e.onTyped()
+	}
 	single := typed == 1 // if so, a held escape character is from an earlier read
 	e.out = e.out[:0]
 	for _, c := range p {

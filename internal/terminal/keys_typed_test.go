@@ -1,6 +1,10 @@
 package terminal
 
-import "testing"
+import (
+	"io"
+	"strings"
+	"testing"
+)
 
 func TestEscapeFilter_CountTyped(t *testing.T) {
 	for _, tt := range []struct {
@@ -25,6 +29,22 @@ func TestEscapeFilter_CountTyped(t *testing.T) {
 		e := escapeFilter{}
 		if got := e.countTyped([]byte(tt.read)); got != tt.want {
 			t.Errorf("of %q %d bytes count as typed, want %d", tt.read, got, tt.want)
+		}
+	}
+}
+
+func TestKeys_OnTyped(t *testing.T) {
+	for input, want := range map[string]bool{
+		"a": true, "\x1b[A": true, "\x1b[200~pasted\x1b[201~": true, "~.": true,
+		"": false, "\x1b[1;1R": false, "\x1b[<0;1;2M": false, "\x1b[I": false,
+	} {
+		typed := false
+		k := NewKeys(strings.NewReader(input), func() bool { return true }, '~', ".", func(byte) {})
+		k.OnTyped(func() { typed = true })
+		_, _ = io.ReadAll(k)
+		k.Cancel()
+		if typed != want {
+			t.Errorf("%q: got %t", input, typed)
 		}
 	}
 }

@@ -116,7 +116,8 @@ func guardWithoutTerminal(t *testing.T, p, guarded Program, name string) {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			traced(t, p, c.runs, func(command []string) {
-				r := c.p.Run(t, []byte(name+"\n"), slices.Concat([]string{"exec", "-i"}, c.flags, []string{"web"}, command)...)
+				args := slices.Concat([]string{"exec", "-i"}, c.flags, []string{"web"}, command)
+				r := c.p.Run(t, []byte(name+"\n"), args...)
 				if r.Code != c.code || !strings.Contains(r.Err, c.err) {
 					t.Errorf("%+v", r)
 				}

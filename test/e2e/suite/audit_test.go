@@ -111,7 +111,8 @@ func TestAudit_NodeShell(t *testing.T) {
 	inCI(t)
 	n, status := nodes(t), filepath.Join(t.TempDir(), "status")
 	p := programFor(harness.MainServer)
-	r := p.Run(t, nil, "node-shell", "--image", n.Image, "-n", n.Namespace, "--status-file", status, "node1", "--", "true")
+	r := p.Run(t, nil,
+		"node-shell", "--image", n.Image, "-n", n.Namespace, "--status-file", status, "node1", "--", "true")
 	if r.Code != 0 {
 		t.Fatalf("%+v", r)
 	}
