@@ -51,6 +51,7 @@ setting can be limited to one context:
       headlamp-stateless: auto    # same as --headlamp-stateless
       guard: ask                  # type the name of the context before a command; scripts use --confirm-context
       idle-timeout: 30m           # same as --idle-timeout
+      record-notice: TEXT         # a line that is printed before a session on a terminal; true: that it is recorded
       reason: required            # --reason must be given; on a terminal, kshell asks for it
 
 Environment variables such as KSHELL_SHELL override the file. Flags override
@@ -142,6 +143,7 @@ func (a *app) viewConfig() error {
 	s.ResumeDir.Text = cmp.Or(s.ResumeDir.Text, strings.Join(resume.DefaultDirs, ","))
 	s.Guard.Text = cmp.Or(s.Guard.Text, guardNever)
 	s.IdleTimeout.Text = cmp.Or(s.IdleTimeout.Text, "0")
+	s.Record.Text = cmp.Or(s.Record.Text, "false")
 	s.Reason.Text = cmp.Or(s.Reason.Text, reasonOptional)
 	rows := [][]string{{"SETTING", "VALUE", "SOURCE"}}
 	for _, v := range s.All() {

@@ -177,7 +177,7 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 	}
 	options := interactive.Options{
 		Escape: p.session.escapeChar(), LossHint: p.lossHint(command.Target()), Limits: terminalLimits,
-		IdleTimeout: p.session.idleTimeout,
+		IdleTimeout: p.session.idleTimeout, Notice: a.recordNotice(),
 	}
 	return interactive.RunCommand(ctx, command, options)
 }

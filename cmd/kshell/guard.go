@@ -49,6 +49,18 @@ func (a *app) addConfirmFlag(flags *pflag.FlagSet) {
 		"run the command only if this is the name of the context; replaces the question of the setting guard")
 }
 
+// recordNotice returns the text of the setting record-notice, or "".
+func (a *app) recordNotice() string {
+	switch text := a.settings.Record.Text; text {
+	case "", "false":
+		return ""
+	case "true":
+		return "sessions in this context are recorded"
+	default:
+		return text
+	}
+}
+
 // place is what the user must name before a command is run there.
 type place struct{ kind, name string }
 

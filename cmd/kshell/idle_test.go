@@ -12,6 +12,35 @@ import (
 	"kshell/internal/sandbox"
 )
 
+// The setting record-notice is printed once, before the session, even with -q.
+func TestRecordNotice(t *testing.T) {
+	t.Parallel()
+	s := runSandbox(t, sandbox.Config{})
+	for _, test := range []struct{ setting, args, text string }{
+		{"true", "exec -q web", "sessions in this context are recorded"},
+		{"The gateway records this session.", "exec web", "The gateway records this session."},
+		{"see policy\n7", "node-shell -q node2", "see policy 7"},
+	} {
+		c := open(t, s, "env",
+			append([]string{"KSHELL_RECORD_NOTICE=" + test.setting, program(t)}, strings.Fields(test.args)...)...)
+		c.waitFor("kshell: " + test.text + `\r\n`)
+		c.waitFor(`[$#] `)
+		c.keys("exit 3\r")
+		c.mustEnd(3)
+		if n := strings.Count(string(c.all()), test.text); n != 1 {
+			t.Errorf("%s: printed %d times", test.setting, n)
+		}
+	}
+	// A command without a terminal is not a session.
+	settings := writeFile(t, "settings", "record-notice: true\n", 0o600)
+	c := open(t, s, "env", "KSHELL_CONFIG="+settings, program(t), "exec", "web", "--", "echo", "done")
+	c.waitFor("done\r\n")
+	c.mustEnd(0)
+	if strings.Contains(string(c.all()), "recorded") {
+		t.Error("printed for a command without a terminal")
+	}
+}
+
 // A shell in which no key is typed ends with exit code 255, although the remote
 // writes output. The terminal is restored, and the remote shell ends.
 func TestIdleTimeout(t *testing.T) {

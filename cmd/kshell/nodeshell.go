@@ -175,6 +175,7 @@ func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
 		Command: p.exec.options(),
 		Console: interactive.Options{
 			Escape: p.exec.session.escapeChar(), Limits: terminalLimits, IdleTimeout: p.exec.session.idleTimeout,
+			Notice: a.recordNotice(),
 		},
 		Limits: nodeShellLimits,
 	})

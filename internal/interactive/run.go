@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"kshell/internal/remote"
@@ -28,7 +29,10 @@ type Options struct {
 	// IdleTimeout ends a session in which no key is typed for this time, with an
 	// outcome.IdleError; 0 means no limit.
 	IdleTimeout time.Duration
-	Limits      Limits
+	// Notice is printed before the first connection of the command, even with -q.
+	// It may be empty.
+	Notice string
+	Limits Limits
 }
 
 // Detacher ends a session and leaves the shell running.
@@ -86,6 +90,7 @@ type Console struct {
 	env     remote.Env
 	options Options
 	screen  *terminal.Screen
+	notice  sync.Once // prints Options.Notice
 }
 
 // New returns the Console of cmd, and makes it the Display of cmd.

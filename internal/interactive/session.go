@@ -57,7 +57,13 @@ type Session struct {
 }
 
 // Open opens the local terminal. It does not change the modes of the terminal.
+// The first call prints Options.Notice.
 func (c *Console) Open() (*Session, error) {
+	c.notice.Do(func() {
+		if c.options.Notice != "" {
+			c.env.Notice.NoteAlways("%s", c.options.Notice)
+		}
+	})
 	input, err := terminal.NewInput(c.env.In) // each session cancels its input, so it needs its own
 	if err != nil {
 		return nil, fmt.Errorf("stdin: %w", err)

@@ -40,12 +40,13 @@ const (
 	keyGuard      = "guard"
 	keyReason     = "reason"
 	keyIdleEnd    = "idle-timeout"
+	keyRecord     = "record-notice"
 )
 
 // keys lists all keys, in the order of Settings.All.
 var keys = []string{
 	keyNamespace, keyShell, keyEscapeChar, keyKeepalive, keyIdle, keyHTTP, keyNodeImage,
-	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir, keyGuard, keyReason, keyIdleEnd,
+	keyHeadlamp, keyCluster, keyStateless, keyResume, keyResumeDir, keyGuard, keyReason, keyIdleEnd, keyRecord,
 }
 
 // Settings holds the effective settings for one context of the kubeconfig. An
@@ -68,13 +69,16 @@ type Settings struct {
 	// file: the variable KSHELL_REASON contains the reason itself.
 	Reason      Value
 	IdleTimeout Value // see --idle-timeout, a Go duration; default: that of the flag
+	// Record is "true", "false", or a text for the user at the beginning of a
+	// session on a terminal; default: "false".
+	Record Value
 }
 
 // All returns the settings in the order in which they are listed to users.
 func (s *Settings) All() []Value {
 	return []Value{
 		s.Namespace, s.Shell, s.EscapeChar, s.Keepalive, s.Idle, s.HTTP, s.NodeImage,
-		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir, s.Guard, s.Reason, s.IdleTimeout,
+		s.Headlamp, s.Cluster, s.Stateless, s.Resume, s.ResumeDir, s.Guard, s.Reason, s.IdleTimeout, s.Record,
 	}
 }
 
@@ -226,7 +230,7 @@ func parseSection(path, of string, fields map[string]any) (section, error) {
 	s := section{}
 	for key, value := range fields {
 		text, ok := value.(string)
-		if on, isBool := value.(bool); isBool && key == keyIdle {
+		if on, isBool := value.(bool); isBool && (key == keyIdle || key == keyRecord) {
 			text, ok = strconv.FormatBool(on), true
 		}
 		switch {
@@ -281,6 +285,7 @@ func (f *File) Settings(context string, lookupEnv func(name string) (string, boo
 		Reason:     get(keyReason),
 
 		IdleTimeout: get(keyIdleEnd),
+		Record:      get(keyRecord),
 	}
 }
 

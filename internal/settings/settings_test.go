@@ -96,7 +96,7 @@ func TestSettings_Precedence(t *testing.T) {
 func TestSettings_EveryKey(t *testing.T) {
 	path := write(t, "namespace: a\nshell: b\nescape-char: c\nkeepalive: d\nidle-keepalive: false\n"+
 		"http-credentials: drop\nnode-image: e\nheadlamp: f\nheadlamp-cluster: g\nheadlamp-stateless: h\n"+
-		"resume: i\nresume-dir: j\nreason: k\nguard: l\nidle-timeout: m\n")
+		"resume: i\nresume-dir: j\nreason: k\nguard: l\nidle-timeout: m\nrecord-notice: true\n")
 	file, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -119,6 +119,7 @@ func TestSettings_EveryKey(t *testing.T) {
 		Reason:     Value{"reason", "k", path, false},
 
 		IdleTimeout: Value{"idle-timeout", "m", path, false},
+		Record:      Value{"record-notice", "true", path, false},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
