@@ -49,10 +49,10 @@ setting can be limited to one context:
       headlamp: https://HOST      # same as --headlamp
       headlamp-cluster: NAME      # same as --headlamp-cluster
       headlamp-stateless: auto    # same as --headlamp-stateless
-      guard: ask                  # type the name of the context before a command; scripts use --confirm-context
-      idle-timeout: 30m           # same as --idle-timeout
-      record-notice: TEXT         # a line that is printed before a session on a terminal; true: that it is recorded
-      reason: required            # --reason must be given; on a terminal, kshell asks for it
+      guard: ask              # you must type the name of the context
+      idle-timeout: 30m       # same as --idle-timeout
+      record-notice: TEXT     # printed before each session on a terminal
+      reason: required        # --reason must be given
 
 Environment variables such as KSHELL_SHELL override the file. Flags override
 both. The variable KSHELL_REASON contains the reason itself, like --reason.`,
