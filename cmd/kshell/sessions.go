@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -185,9 +186,15 @@ func (a *app) findSessions(
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var asked atomic.Int64
+	state := func() string { return fmt.Sprintf("asked %d of %d containers", asked.Load(), len(targets)) }
+	progress := a.notice.ProgressAfter(notice.ProgressDelay, state())
+	defer progress.End()
 	inEach, errs := make([][]foundSession, len(targets)), make([]error, len(targets))
 	fanout.Each(len(targets), p.parallel, cancel, func(i int) {
 		inEach[i], errs[i] = a.sessionsIn(ctx, cluster, targets[i], p.dirs)
+		asked.Add(1)
+		progress.Update(state())
 	})
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err

@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -97,16 +98,35 @@ type Options struct {
 func Run(ctx context.Context, targets []Target, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &runner{Options: o, output: &output{stdout: o.Stdout, stderr: o.Stderr, cancel: cancel}}
-	defer o.Notice.Redirect(r.output.Stderr())()
+	r := &runner{Options: o, output: &output{
+		stdout: o.Stdout, stderr: o.Stderr, cancel: cancel, toStdout: directly, toStderr: directly,
+	}}
+	if o.TerminalStdout {
+		r.output.toStdout = o.Notice.WithoutProgress
+	}
+	if o.TerminalStderr { // messages go there, too
+		r.output.toStderr = o.Notice.WithoutProgress
+	} else {
+		defer o.Notice.Redirect(r.output.Stderr())()
+	}
 	defer r.folds.close()
 
+	var ended atomic.Int64
+	state := func() string { return fmt.Sprintf("%d of %d commands have ended", ended.Load(), len(targets)) }
+	progress := o.Notice.ProgressAfter(notice.ProgressDelay, state())
+	defer progress.End()
 	results := make([]result, len(targets))
 	Each(len(targets), o.Parallel, func() { cancel(errPanicked) }, func(i int) {
 		results[i] = r.run(ctx, i, targets[i])
+		ended.Add(1)
+		progress.Update(state())
 	})
+	progress.End()
 	return r.conclude(ctx, results)
 }
+
+// directly is output.toStdout or output.toStderr for a file or pipe.
+func directly(write func()) { write() }
 
 // Each calls f with each index below n, for up to parallel indexes at the same
 // time, and returns when all calls have returned. If a call panics, Each calls

@@ -10,6 +10,9 @@ import (
 // lines do not mix even if both are the same terminal.
 type output struct {
 	cancel context.CancelCauseFunc // called when stdout cannot be written
+	// toStdout and toStderr call write, which writes to stdout or stderr. If that is
+	// the terminal with the progress line, they remove the line first.
+	toStdout, toStderr func(write func())
 
 	mu             sync.Mutex
 	stdout, stderr io.Writer
@@ -41,7 +44,9 @@ func (w stdoutWriter) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	n, err := w.stdout.Write(p)
+	var n int
+	var err error
+	w.toStdout(func() { n, err = w.stdout.Write(p) })
 	if err != nil {
 		w.err = err
 		w.cancel(err)
@@ -56,7 +61,8 @@ func (w stderrWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stderrFailed {
-		_, err := w.stderr.Write(p)
+		var err error
+		w.toStderr(func() { _, err = w.stderr.Write(p) })
 		w.stderrFailed = err != nil
 	}
 	return len(p), nil

@@ -203,8 +203,11 @@ func (c *Cluster) renewHeld() {
 
 // Prompts reports whether opening a connection may make a credential plugin
 // prompt the user.
-func (c *Cluster) Prompts() bool {
-	plugin := c.clients.cfg.ExecProvider
+func (c *Cluster) Prompts() bool { return prompts(c.clients.cfg) }
+
+// prompts is Prompts for the configuration of a cluster.
+func prompts(cfg *rest.Config) bool {
+	plugin := cfg.ExecProvider
 	return plugin != nil && plugin.InteractiveMode != api.NeverExecInteractiveMode && !plugin.StdinUnavailable
 }
 

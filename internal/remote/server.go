@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"kshell/internal/apiclient"
+	"kshell/internal/notice"
 )
 
 // ServerState is the state of the API server, as far as it is known. All
@@ -22,16 +23,18 @@ type ServerState struct {
 }
 
 // ReportSlow makes clients of cfg tell the user if the server does not answer a
-// request within Limits.Slow.
+// request: on a terminal in a line that is shown after notice.ProgressDelay and
+// removed at the end of the wait, and with a message after Limits.Slow.
 func ReportSlow(env Env, cfg *rest.Config) {
 	env.Limits = env.Limits.withDefaults()
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return slowTransport{next, env} })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return slowTransport{next, env, prompts(cfg)} })
 }
 
 // slowTransport tells the user if the server does not answer.
 type slowTransport struct {
 	http.RoundTripper
-	env Env
+	env     Env
+	prompts bool // a credential plugin may prompt during the request: its line must not be overwritten
 }
 
 // WrappedRoundTripper implements apimachinery's net.RoundTripperWrapper.
@@ -45,8 +48,16 @@ func (t slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if server.started.Load() || req.Header.Get("Upgrade") != "" || query.Has("watch") || query.Has("follow") {
 		return t.RoundTripper.RoundTrip(req)
 	}
+	var line *notice.Delayed
+	if !t.prompts {
+		line = t.env.Notice.ProgressAfter(notice.ProgressDelay, "waiting for the API server at "+req.URL.Host)
+		defer line.End()
+	}
 	slow := time.AfterFunc(t.env.Limits.Slow, func() {
 		defer t.env.Cleanup.OnPanic()
+		if line != nil {
+			line.End()
+		}
 		if !server.started.Load() && server.waiting.CompareAndSwap(false, true) {
 			t.env.Notice.Note("waiting for the API server at %s (press Ctrl-C to cancel)", req.URL.Host)
 		}

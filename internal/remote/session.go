@@ -23,7 +23,8 @@ type Session struct {
 	limit   time.Duration
 	probes  bool // the command may start without output, so the node is probed
 	slow    *time.Timer
-	started chan struct{} // closed when the command has started
+	line    *notice.Delayed // the progress until the command has started; nil if it is not shown
+	started chan struct{}   // closed when the command has started
 }
 
 // connections are the methods that a stream.Session and a resume.Session have in
@@ -64,6 +65,7 @@ func (s *Session) Detach() { s.agent.Detach() }
 func (s *Session) handle(e stream.Event) {
 	if _, ok := e.(stream.Started); ok {
 		s.slow.Stop()
+		s.endLine()
 		close(s.started)
 		s.cmd.env.Server.started.Store(true)
 	}
@@ -80,6 +82,10 @@ func (s *Session) agentStarts() bool {
 func (s *Session) Run(ctx context.Context) error {
 	deadline := time.Now().Add(s.limit)
 	ctx, end := context.WithCancelCause(ctx)
+	if s.limit > 0 && !s.cmd.cluster.Prompts() { // otherwise, there is no Started, or the line of a prompt
+		s.line = s.cmd.env.Notice.ProgressAfter(notice.ProgressDelay, "waiting for the command to start")
+		defer s.endLine()
+	}
 	s.slow = time.AfterFunc(s.cmd.limits.Slow, func() {
 		defer s.cmd.env.Cleanup.OnPanic()
 		// Until the lookup has ended, slowTransport reports that the server does
@@ -87,6 +93,7 @@ func (s *Session) Run(ctx context.Context) error {
 		t := s.cmd.Target()
 		t.await(ctx)
 		if ctx.Err() == nil && !s.hasStarted() && !t.lookup.failed() && !s.agentStarts() {
+			s.endLine()
 			s.cmd.noteStarting(s.limit)
 		}
 	})
@@ -105,6 +112,13 @@ func (s *Session) Run(ctx context.Context) error {
 		})
 	}
 	return s.connections.Run(ctx)
+}
+
+// endLine removes the progress line.
+func (s *Session) endLine() {
+	if s.line != nil {
+		s.line.End()
+	}
 }
 
 // hasStarted reports whether the command has started.

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"kshell/internal/notice"
 	"kshell/internal/pod"
 	"kshell/internal/stream"
 )
@@ -160,10 +161,17 @@ func waitForContainer(
 			timer.Stop()
 		}
 	}()
-	progress := env.Notice.Progress()
-	defer progress.End()
+	var progress *notice.Progress // nil until the first reason: slowTransport may show a line before
+	defer func() {
+		if progress != nil {
+			progress.End()
+		}
+	}()
 	offered := ""
 	found, err := client.Wait(ctx, r, func(why pod.Reason) {
+		if progress == nil {
+			progress = env.Notice.Progress()
+		}
 		switch {
 		case progress.InPlace(): // without the name of the flag, because the line is short
 			progress.Update(fmt.Sprintf("waiting (up to %v): %s", limit, why.Text))
