@@ -16,6 +16,7 @@ import (
 	"kshell/internal/notice"
 	"kshell/internal/resume"
 	"kshell/internal/settings"
+	"kshell/internal/terminal"
 )
 
 // newConfig returns the command config.
@@ -189,7 +190,11 @@ func (a *app) viewNamespace(s *settings.Settings, loaded *kubeconfig.Loaded) err
 // printTable prints rows to stdout. The first row is the header. a.printed
 // keeps a write error.
 func (a *app) printTable(rows [][]string) {
-	for _, line := range notice.Table(3, rows) {
+	ascii := notice.ASCIIOnly() && terminal.IsTerminal(a.Out)
+	for _, line := range notice.TableIn(terminal.Columns(a.Out), 3, rows) {
+		if ascii {
+			line = notice.ASCII(line)
+		}
 		_, _ = fmt.Fprintln(a.printed, line)
 	}
 }

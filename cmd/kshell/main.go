@@ -106,6 +106,9 @@ func newApp(std streams, registry *cleanup.Registry, name string, args []string)
 		std.Err = io.Discard
 	}
 	messages := notice.New(std.Err)
+	if notice.ASCIIOnly() {
+		messages.SetASCII()
+	}
 	if terminal.IsTerminal(std.Err) && notice.UpdatesAllowed() {
 		messages.SetTerminal(stderrTerminal{std.Err})
 	}

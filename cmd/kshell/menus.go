@@ -22,8 +22,17 @@ import (
 // choose shows a list and returns the index of the chosen row. If the user
 // cancels, the error is the same as after Ctrl-C.
 func (a *app) choose(ctx context.Context, list picker.List) (int, error) {
+	ascii := notice.ASCIIOnly()
+	if ascii {
+		list.Title = notice.ASCII(list.Title)
+		for _, row := range list.Rows {
+			for i, cell := range row {
+				row[i] = notice.ASCII(cell)
+			}
+		}
+	}
 	i, err := picker.Choose(ctx, list, picker.Options{
-		In: a.In, Err: a.Err, Color: notice.ColorAllowed(), Cleanup: a.cleanup,
+		In: a.In, Err: a.Err, Color: notice.ColorAllowed(), ASCII: ascii, Cleanup: a.cleanup,
 	})
 	switch {
 	case errors.Is(err, picker.ErrCanceled):

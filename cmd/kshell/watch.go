@@ -63,7 +63,7 @@ kubectl get. A lost connection does not end the command: kshell connects again a
 TYPE is pods, nodes, events, namespaces, services, deployments, replicasets, statefulsets, daemonsets, jobs, cronjobs or
 replicationcontrollers, or kubectl's other names for these. --raw names any other list by its API path.
 
-With -o json, each line is a JSON object: {"cluster":…,"type":…,"object":…}. The object is as the server has sent
+With -o json, each line is a JSON object: {"cluster":...,"type":...,"object":...}. The object is as the server has sent
 it. The type is ADDED, MODIFIED, DELETED, SYNCED (the list is complete, or the connection works again) or STALE (the
 connection is lost, and changes may be missing).
 

@@ -101,7 +101,8 @@ func (o *outage) startCountdown(end time.Time, suffix string) {
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()
 		for {
-			o.console.screen.SetStatus("trying again in " + remote.Seconds(time.Until(end)) + suffix)
+			in := "again in " + remote.Seconds(time.Until(end))
+			o.console.screen.SetStatus("trying "+in+suffix, "trying "+in, in)
 			select {
 			case <-countdown:
 				return
@@ -132,7 +133,7 @@ func (o *outage) connecting() {
 	case c.cmd.Cluster().Prompts(): // a credential plugin may write to the line of the status
 		c.screen.SetStatus("")
 	default:
-		c.screen.SetStatus("connecting" + o.quit)
+		c.screen.SetStatus("connecting"+o.quit, "connecting")
 	}
 }
 
@@ -149,7 +150,7 @@ func (o *outage) unanswered(d time.Duration) {
 	text := "connecting: no answer for " + remote.Seconds(d) + o.quit
 	switch {
 	case c.screen.HasStatus():
-		c.screen.SetStatus(text)
+		c.screen.SetStatus(text, "connecting: no answer for "+remote.Seconds(d), "no answer: "+remote.Seconds(d))
 	case !o.slow:
 		o.slow = true
 		c.env.Notice.WarnAlways("%s", text)
@@ -219,9 +220,10 @@ func (s *Session) noteOverdue(e stream.Overdue) {
 	case screen.HasStatus() && e.For == 0:
 		screen.SetStatus("")
 	case screen.HasStatus() && e.NetworkOut:
-		screen.SetStatus("network out: no reply for " + remote.Seconds(e.For))
+		silence := remote.Seconds(e.For)
+		screen.SetStatus("network out: no reply for "+silence, "network out: "+silence)
 	case screen.HasStatus():
-		screen.SetStatus("no reply for " + remote.Seconds(e.For))
+		screen.SetStatus("no reply for "+remote.Seconds(e.For), "no reply: "+remote.Seconds(e.For))
 	case e.For == 0 && s.notedOverdue:
 		s.notedOverdue, s.notedOutage = false, false
 		n.Note("the server answers again")

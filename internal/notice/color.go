@@ -17,10 +17,12 @@ func Color(i int, text string) string {
 // ColorAllowed reports whether the environment allows colors on a terminal. On
 // Windows it returns false, because a console interprets escape sequences only
 // if a program enables that.
-func ColorAllowed() bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows"
-}
+func ColorAllowed() bool { return os.Getenv("NO_COLOR") == "" && UpdatesAllowed() }
 
-// UpdatesAllowed reports whether a line on a terminal can be updated in place.
-// On Windows it returns false, as ColorAllowed does.
-func UpdatesAllowed() bool { return os.Getenv("TERM") != "dumb" && runtime.GOOS != "windows" }
+// UpdatesAllowed reports whether a line on a terminal can be updated in place:
+// whether TERM is set, and not to dumb. On Windows it returns false, as
+// ColorAllowed does.
+func UpdatesAllowed() bool {
+	kind := os.Getenv("TERM")
+	return kind != "" && kind != "dumb" && runtime.GOOS != "windows"
+}

@@ -6,6 +6,7 @@
 //     and has no final period. A line with the prefix "hint: " contains what to
 //     type next.
 //   - Text from servers, files and arguments is cleaned: see Clean.
+//   - After SetASCII, a message is ASCII; see ASCII.
 //   - On a raw terminal a line ends in CR LF. A message and remote output never
 //     share a line: the state of the screen is read and the message is written
 //     as one step.
@@ -46,6 +47,7 @@ type Printer struct {
 type output struct {
 	mu     sync.Mutex
 	w      io.Writer
+	ascii  bool
 	raw    bool
 	screen Screen // nil if no remote output goes to the terminal
 
@@ -71,6 +73,22 @@ func New(w io.Writer) *Printer { return &Printer{out: &output{w: w}} }
 // each message begins with name. The exported fields are copied.
 func (p *Printer) WithPrefix(name string) *Printer {
 	return &Printer{Quiet: p.Quiet, Verbosity: p.Verbosity, Commands: p.Commands, prefix: name + ": ", out: p.out}
+}
+
+// SetASCII makes all later messages ASCII.
+func (p *Printer) SetASCII() {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.out.ascii = true
+}
+
+// inLocale returns a text as it is printed: after SetASCII, in ASCII. The caller
+// must hold o.mu.
+func (o *output) inLocale(text string) string {
+	if o.ascii {
+		return ASCII(text)
+	}
+	return text
 }
 
 // SetRaw declares that the terminal is in raw mode, and that s is the remote
@@ -131,7 +149,7 @@ func (o *output) line(prefix, text string) {
 	if o.raw {
 		end = "\r\n"
 	}
-	line := prefix + Clean(text) + end
+	line := o.inLocale(prefix+Clean(text)) + end
 	if o.screen == nil {
 		if o.progress != "" && !o.redirected {
 			line = clearLine + line + o.progressLine()
@@ -201,7 +219,7 @@ func (p *Printer) Error(err error) {
 func (p *Printer) Ask(question string) {
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
-	_, _ = io.WriteString(p.out.w, messagePrefix+Clean(question)+" ")
+	_, _ = io.WriteString(p.out.w, p.out.inLocale(messagePrefix+Clean(question)+" "))
 }
 
 // DetailWriter returns a writer for the logs of libraries. Each Write prints a

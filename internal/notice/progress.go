@@ -97,7 +97,7 @@ func (o *output) setProgress(g *Progress, text string) {
 	if o.progress == "" && text == "" {
 		return
 	}
-	o.progress = text
+	o.progress = o.inLocale(text)
 	if !o.redirected {
 		_, _ = io.WriteString(o.w, clearLine+o.progressLine())
 	}
@@ -112,10 +112,10 @@ func (o *output) progressLine() string {
 	if cells(o.progress) <= columns {
 		return o.progress
 	}
-	used := 0
+	used, ellipsis := 0, o.inLocale("…")
 	for i, r := range o.progress {
-		if used += runeCells(r); used > columns-1 {
-			return o.progress[:i] + "…"
+		if used += runeCells(r); used > columns-len([]rune(ellipsis)) {
+			return o.progress[:i] + ellipsis
 		}
 	}
 	return o.progress

@@ -70,7 +70,7 @@ func TestViewPress(t *testing.T) {
 		"\x1b\x1b":               {Closed: true, Canceled: true},
 		"\x1ba\x1b[1;5A\x1b[?1u": {}, // ignored
 	} {
-		v, got := newView(threeRows(), 40, 6, false), result{}
+		v, got := newView(threeRows(), 40, 6, Options{}), result{}
 		for _, key := range keysOf(input) {
 			got.Closed = v.press(key)
 			if got.Closed {
@@ -86,8 +86,8 @@ func TestViewPress(t *testing.T) {
 
 func TestViewFrame_FitsScreen(t *testing.T) {
 	t.Parallel()
-	got := newView(threeRows(), 10, 4, false).frame()
-	want := "\x1b[H\x1b[Kkshell:  (\r\n\x1b[Ksearch: _\r\n\x1b[K  NAME   S\r\n\x1b[J> api-1  R"
+	got := newView(threeRows(), 10, 4, Options{}).frame()
+	want := "\x1b[H\x1b[K (3 of 3)\r\n\x1b[Ksearch: _\r\n\x1b[K  NAME\r\n\x1b[J> api-1"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("frame (-want +got):\n%s", diff)
 	}

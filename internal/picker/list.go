@@ -11,6 +11,7 @@ import (
 type view struct {
 	List
 	color         bool
+	ellipsis      string // stands for the part of a name that is left out
 	width, height int
 
 	query    []rune
@@ -20,8 +21,11 @@ type view struct {
 	canceled bool  // the user left the list
 }
 
-func newView(l List, width, height int, color bool) *view {
-	v := &view{List: l, color: color, width: width, height: height}
+func newView(l List, width, height int, o Options) *view {
+	v := &view{List: l, color: o.Color, ellipsis: "…", width: width, height: height}
+	if o.ASCII {
+		v.ellipsis = "..."
+	}
 	v.search()
 	v.selected = l.Selected
 	v.scroll()
@@ -81,10 +85,11 @@ func (v *view) result() (int, error) {
 
 // lines returns the content of the screen.
 func (v *view) lines() []string {
-	header, rows := v.format(v.width - 2)
+	header, rows := v.format(v.width-2, v.ellipsis)
+	found := fmt.Sprintf(" (%d of %d)", len(v.matches), len(v.Rows))
 	lines := []string{
-		v.style("1", fmt.Sprintf("kshell: %s (%d of %d)", v.Title, len(v.matches), len(v.Rows))),
-		"search: " + string(v.query) + "_",
+		v.style("1", v.fit("kshell: "+v.Title+found, v.Title+found, "kshell:"+found)),
+		"search: " + v.endOfQuery() + "_",
 		"  " + header,
 	}
 	for i := v.top; i < min(len(v.matches), v.top+v.page()); i++ {
@@ -95,7 +100,24 @@ func (v *view) lines() []string {
 		}
 		lines = append(lines, "  "+row)
 	}
-	return append(lines, "type to search, up and down to move, Enter to choose, Esc to cancel")
+	return append(lines, v.fit("type to search, up and down to move, Enter to choose, Esc to cancel",
+		"Enter to choose, Esc to cancel", "Esc to cancel"))
+}
+
+// fit returns the first of the texts that fits in a line, or the last one.
+func (v *view) fit(texts ...string) string {
+	for _, text := range texts {
+		if utf8.RuneCountInString(text) <= v.width {
+			return text
+		}
+	}
+	return texts[len(texts)-1]
+}
+
+// endOfQuery returns as many of the last characters of the query as fit in a line.
+func (v *view) endOfQuery() string {
+	room := max(0, v.width-len("search: _"))
+	return string(v.query[max(0, len(v.query)-room):])
 }
 
 // style returns text with the SGR attributes, if colors are shown.
@@ -106,12 +128,14 @@ func (v *view) style(attributes, text string) string {
 	return "\x1b[" + attributes + "m" + text + "\x1b[0m"
 }
 
-// minName is the minimum length of a shortened name, in characters.
+// minName is the minimum length of a shortened name, in characters, unless even that
+// is too long.
 const minName = 12
 
-// format returns the header and the rows as aligned columns. Names are
-// shortened if the line would be longer than width.
-func (l List) format(width int) (header string, rows []string) {
+// format returns the header and the rows as aligned columns. If the line would be
+// longer than width, names are shortened, and if that is not enough, the last columns
+// are left out. ellipsis stands for the part of a name that is left out.
+func (l List) format(width int, ellipsis string) (header string, rows []string) {
 	all := append([][]string{l.Header}, l.Rows...)
 	widths := make([]int, len(l.Header))
 	for _, row := range all {
@@ -123,12 +147,17 @@ func (l List) format(width int) (header string, rows []string) {
 	for _, w := range widths[1:] {
 		others += w + 2
 	}
-	widths[0] = min(widths[0], max(minName, width-others))
+	shown := len(widths)
+	for shown > 1 && min(widths[0], minName)+others > width {
+		shown--
+		others -= widths[shown] + 2
+	}
+	widths[0] = min(widths[0], max(1, width-others))
 	for _, row := range all {
 		var b strings.Builder
-		for i, cell := range row {
+		for i, cell := range row[:shown] {
 			if i == 0 {
-				cell = shorten(cell, widths[0])
+				cell = shorten(cell, widths[0], ellipsis)
 			}
 			fmt.Fprintf(&b, "%-*s  ", widths[i], cell)
 		}
@@ -137,13 +166,17 @@ func (l List) format(width int) (header string, rows []string) {
 	return rows[0], rows[1:]
 }
 
-// shorten returns name with at most limit characters. It removes the middle,
-// because related names often differ only at the end.
-func shorten(name string, limit int) string {
+// shorten returns name with at most limit characters. It replaces the middle with
+// ellipsis, because related names often differ only at the end.
+func shorten(name string, limit int, ellipsis string) string {
 	runes := []rune(name)
 	if len(runes) <= limit {
 		return name
 	}
-	end := (limit - 1) / 2
-	return string(runes[:limit-1-end]) + "…" + string(runes[len(runes)-end:])
+	kept := limit - utf8.RuneCountInString(ellipsis)
+	if kept < 2 {
+		return string(runes[len(runes)-limit:])
+	}
+	end := kept / 2
+	return string(runes[:kept-end]) + ellipsis + string(runes[len(runes)-end:])
 }

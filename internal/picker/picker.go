@@ -47,6 +47,7 @@ type Options struct {
 	In      io.Reader // a terminal
 	Err     io.Writer
 	Color   bool
+	ASCII   bool              // the locale has only ASCII
 	Cleanup *cleanup.Registry // restores the terminal if the program ends early
 }
 
@@ -85,7 +86,7 @@ const maxColumns = 2000
 // chooseNumber prints the list and reads the number of a row from a line of
 // input.
 func (l List) chooseNumber(ctx context.Context, in io.Reader, out io.Writer) (int, error) {
-	header, rows := l.format(maxColumns)
+	header, rows := l.format(maxColumns, "")
 	var b strings.Builder
 	fmt.Fprintf(&b, "kshell: %s\n     %s\n", l.Title, header)
 	for i, row := range rows {

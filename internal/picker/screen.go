@@ -52,7 +52,7 @@ func (l List) chooseOnScreen(ctx context.Context, o Options, input *terminal.Inp
 	if _, err := t.Raw(); err != nil {
 		return 0, err
 	}
-	s := &screen{view: newView(l, 80, 24, o.Color), terminal: t, out: out}
+	s := &screen{view: newView(l, 80, 24, o), terminal: t, out: out}
 	resized, stopResized := t.Resized()
 	defer stopResized()
 	continued := make(chan struct{}, 1)

@@ -30,6 +30,9 @@ const (
 	afterText      = " " + ansi.ResetStyle
 )
 
+// ellipsis is the end of a status that is too long.
+const ellipsis = "..."
+
 // The width of a status, in columns.
 const (
 	minColumns   = 20 // of the terminal; in a narrower one, no status is shown
@@ -55,7 +58,9 @@ func (s *Screen) HasStatus() bool {
 	return s.statusWriter != nil
 }
 
-// SetStatus shows text as a status line and reports whether it is shown. The
+// SetStatus shows text as a status line and reports whether it is shown. If text is
+// too long for the terminal, the first of the texts in shorter that fits is shown,
+// or else the beginning of the last one. The
 // status remains until the next Write, BetweenLines or Reset, or until
 // SetStatus is called with another text. An empty text removes the status. The
 // text must consist of printable characters; it is truncated if the terminal is
@@ -65,7 +70,7 @@ func (s *Screen) HasStatus() bool {
 // escape sequence or a character, while the program has saved the cursor, after
 // a line that exactly fills the width of the terminal, and in a terminal of
 // less than 20 columns.
-func (s *Screen) SetStatus(text string) bool {
+func (s *Screen) SetStatus(text string, shorter ...string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if text == "" {
@@ -89,6 +94,9 @@ func (s *Screen) SetStatus(text string) bool {
 		position = makeRoomBelow + saveMoveBelow + insertLine
 	}
 	s.statusShown, s.statusOver = true, s.fullScreen()
+	for len(shorter) > 0 && utf8.RuneCountInString(text) > columns-extraColumns {
+		text, shorter = shorter[0], shorter[1:]
+	}
 	text = truncate(text, columns-extraColumns)
 	s.writeStatus(position + beforeText + text + afterText + ansi.RestoreCursor)
 	return true
@@ -182,11 +190,12 @@ func fillsWidth(line []byte, columns int) bool {
 
 // truncate shortens text to at most columns characters. It does not use
 // [ansi.Truncate], which adds 8 kB to the binary because it handles wide
-// characters and escape sequences: a status contains neither.
+// characters and escape sequences: a status contains neither. The ellipsis is
+// ASCII, because the locale may have no other characters.
 func truncate(text string, columns int) string {
 	r := []rune(text)
 	if len(r) <= columns {
 		return text
 	}
-	return string(r[:max(0, columns-1)]) + "…"
+	return string(r[:max(0, columns-len(ellipsis))]) + ellipsis
 }

@@ -75,7 +75,7 @@ func TestSetStatus_Width(t *testing.T) {
 	}{
 		{"narrowest", "", 20, "no reply", "no reply"},
 		{"longest text", "", 40, strings.Repeat("a", 37), strings.Repeat("a", 37)},
-		{"longer text", "", 40, strings.Repeat("a", 38), strings.Repeat("a", 36) + "…"},
+		{"longer text", "", 40, strings.Repeat("a", 38), strings.Repeat("a", 34) + "..."},
 		{"unknown", strings.Repeat("x", 79), 0, "no reply", "no reply"},
 		{"unknown, full line", strings.Repeat("x", 80), 0, "no reply", ""},
 	} {

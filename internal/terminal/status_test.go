@@ -222,7 +222,7 @@ func TestSetStatus_LongText(t *testing.T) {
 	s := newStatusScreen(e)
 	s.SetStatus(strings.Repeat("long ", 20))
 	rows := strings.Split(e.String(), "\n")
-	if got := strings.TrimSpace(rows[1]); !strings.HasSuffix(got, "…") || strings.TrimSpace(rows[2]) != "" {
+	if got := strings.TrimSpace(rows[1]); !strings.HasSuffix(got, "...") || strings.TrimSpace(rows[2]) != "" {
 		t.Errorf("shows\n%s", e.String())
 	}
 }
