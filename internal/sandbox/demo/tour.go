@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,8 +55,10 @@ func runTour(ctx context.Context, s *stage, o options, stdin, stdout *os.File) e
 	}
 	err := t.run(ctx)
 	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if err != nil {
 		t.write("\r\n")
-		return cause
 	}
 	return err
 }
@@ -104,7 +107,11 @@ func (t *tour) fanOut(ctx context.Context) error {
 const prompt = `[$#] (\x1b\[[0-9;?]*[a-zA-Z])*$`
 
 func (t *tour) openShell(ctx context.Context) error {
-	return t.open(ctx, "kshell exec --resume web")
+	err := t.open(ctx, "kshell exec --resume web")
+	if err == nil && t.shell.hasWritten("--resume is not possible") {
+		err = errors.New("kshell cannot use --resume here; make tour builds a kshell that contains the session agents")
+	}
+	return err
 }
 
 func (t *tour) openPlainShell(ctx context.Context) error { return t.open(ctx, "kshell exec web") }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -144,6 +145,13 @@ func (p *program) waitFor(ctx context.Context, expression string) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// hasWritten reports whether the output contains a text.
+func (p *program) hasWritten(text string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return bytes.Contains(p.text, []byte(text))
 }
 
 func (p *program) hasEnded() bool {
