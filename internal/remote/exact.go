@@ -94,7 +94,7 @@ const maxArgs = 4096
 func (c *Command) scriptRequest(t Target, run *exact.Run) stream.Request {
 	o := &c.options
 	exec := func(command []string) stream.Request {
-		return t.Exec(c.withShPath(command), true, false, o.Protocols)
+		return o.offerExact(t.Exec(c.withShPath(command), true, false, nil), c.in.Input != nil)
 	}
 	r := exec(run.Command(o.Command))
 	n := c.cluster.Transport().LineLength(r)

@@ -86,6 +86,7 @@ type Request struct {
 	Path      string     // below the server's address, escaped
 	Query     url.Values // may be nil
 	Protocols []string   // the subprotocols to offer, best first; none for a stream of plain messages
+	Rest      []string   // for Transport.Dial: offered if the server supports none of Protocols; may be nil
 	Origin    bool       // send an Origin header, which a watch over WebSocket needs
 }
 

@@ -45,6 +45,12 @@ func HalfClosing(offer []string) []string {
 	return slices.DeleteFunc(slices.Clone(offer), func(name string) bool { return !codecs[name].halfClose })
 }
 
+// WithoutHalfClose returns the elements of offer, a list of subprotocols, that
+// cannot close the stdin of the remote process.
+func WithoutHalfClose(offer []string) []string {
+	return slices.DeleteFunc(slices.Clone(offer), func(name string) bool { return codecs[name].halfClose })
+}
+
 // channel is the first byte of a message: the stream to which the payload
 // belongs.
 type channel byte

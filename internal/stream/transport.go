@@ -107,6 +107,11 @@ func (t *Transport) dial(ctx context.Context, r Request) (*Conn, error) {
 		return dialer.DialSPDY(ctx, r)
 	}
 	conn, err := dialer.dialOn(ctx, t.takePrepared(), r)
+	if RefusalOf(err) == RefusalNoSubprotocol && len(r.Rest) > 0 {
+		t.logf("%s: trying other subprotocols", err)
+		r.Protocols, r.Rest = r.Rest, nil
+		conn, err = dialer.dialOn(ctx, nil, r)
+	}
 	if err == nil {
 		t.setWebSocketWorks()
 		return conn, nil

@@ -170,6 +170,43 @@ func TestTransport_FallsBackAndRemembers(t *testing.T) {
 	})
 }
 
+// A server that supports none of Protocols is asked for Rest, and then again for
+// Protocols on the next connection.
+func TestTransport_RestOfSubprotocols(t *testing.T) {
+	testInBubble(t, func(t *testing.T) {
+		var log requestLog
+		var offered []string
+		transport := log.transport(t, false, nil, func(w http.ResponseWriter, r *http.Request) {
+			offer := r.Header.Get("Sec-Websocket-Protocol")
+			offered = append(offered, offer)
+			if !strings.Contains(offer, V5) {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			acceptWebSocket(w, r)
+		}, refuse(502))
+		request := testRequest("")
+		request.Protocols, request.Rest = []string{V4}, []string{V5, V4}
+		for range 2 {
+			conn, err := transport.Dial(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if conn.Protocol() != V5 {
+				t.Errorf("protocol %q", conn.Protocol())
+			}
+			conn.end()
+		}
+		request.Rest = nil
+		if _, err := transport.Dial(t.Context(), request); RefusalOf(err) != RefusalNoSubprotocol {
+			t.Errorf("without Rest: %v", err)
+		}
+		if want := []string{V4, V5 + "," + V4, V4, V5 + "," + V4, V4}; !slices.Equal(offered, want) {
+			t.Errorf("offered %q, want %q", offered, want)
+		}
+	})
+}
+
 func TestTransport_Refused(t *testing.T) {
 	for name, c := range map[string]struct {
 		webSocketOnly   bool
