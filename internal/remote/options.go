@@ -135,11 +135,8 @@ func (o *Options) plainProtocols() ([]string, error) {
 
 // offerExact adds the subprotocols to r, the request of a command in exact mode.
 // The script tells the client that the command has ended, so stdin need not be
-// closed, and V4 is sufficient. Servers pass V4 on as it is, and translate V5 to
-// SPDY. Without input, V4 is faster: output takes 0.4 to 0.7 times as long. With
-// input, it depends on the server: it takes 0.6 times as long through API servers
-// that translate, and 1.2 times as long if the kubelet does (Kubernetes 1.36 and
-// later).
+// closed, and V4 is sufficient. Without input, V4 is faster, because servers pass
+// it on, and translate V5 to SPDY: see docs/performance.md.
 //
 // V5 is not offered beside V4, because servers would select it.
 func (o *Options) offerExact(r stream.Request, input bool) stream.Request {
