@@ -34,7 +34,7 @@ func exactSandbox(t *testing.T) (Program, Server) {
 // exactSubjects returns kshell with each of two subprotocols.
 func exactSubjects(p Program, at Server) []Subject {
 	return []Subject{
-		{Name: "kshell v5", Program: p, Server: at},
+		{Name: "kshell v5", Program: p, Server: at, Flags: []string{"--subprotocol", "v5.channel.k8s.io"}},
 		{Name: "kshell v4", Program: p, Server: at, Flags: []string{"--subprotocol", "v4.channel.k8s.io"}},
 	}
 }

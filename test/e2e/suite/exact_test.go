@@ -26,8 +26,12 @@ var (
 	strict        = flag.Bool("strict", false, "fail if exact mode exceeds its budget: for an idle machine")
 )
 
-// v4 selects a protocol that no server translates.
-var v4 = []string{"--subprotocol", "v4.channel.k8s.io"}
+// v5 selects a protocol that a server translates; v4 selects one that no server
+// translates.
+var (
+	v5 = []string{"--subprotocol", "v5.channel.k8s.io"}
+	v4 = []string{"--subprotocol", "v4.channel.k8s.io"}
+)
 
 // subjects are kshell on three paths to a container, and kubectl on the paths
 // that it supports.
@@ -40,8 +44,8 @@ func subjects() []contract.Subject {
 	other := kubectl()
 	other.Kubeconfig = cluster.KubeconfigTranslating()
 	return []contract.Subject{
-		{Name: "kshell kubelet", Program: program(cluster.Kubeconfig()), Server: main},
-		{Name: "kshell apiserver", Program: program(cluster.KubeconfigTranslating()), Server: translating},
+		{Name: "kshell kubelet", Program: program(cluster.Kubeconfig()), Server: main, Flags: v5},
+		{Name: "kshell apiserver", Program: program(cluster.KubeconfigTranslating()), Server: translating, Flags: v5},
 		{Name: "kshell v4", Program: program(cluster.Kubeconfig()), Server: main, Flags: v4},
 		{Name: "kubectl kubelet", Program: kubectl(), Server: main, Reference: true},
 		{Name: "kubectl apiserver", Program: other, Server: translating, Reference: true},
