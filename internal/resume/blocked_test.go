@@ -69,9 +69,9 @@ func TestSession_SlowProgress(t *testing.T) {
 			}
 			return true
 		}
-		var shown []int64
+		shown := make(chan int64, blocks)
 		s := w.newSession(stream.Settings{}, Config{Start: &Start{ID: "test", Progress: func(sent, _ int64) {
-			shown = append(shown, sent)
+			shown <- sent
 			time.Sleep(2 * time.Minute)
 		}}})
 		s.newSetup = func() negotiation { return &blockSetup{progress: s.showProgress, left: blocks} }
@@ -81,8 +81,8 @@ func TestSession_SlowProgress(t *testing.T) {
 			t.Errorf("%d starts in %v", w.starts, time.Since(begin))
 		}
 		time.Sleep(3 * time.Minute) // until Progress has returned
-		if len(shown) == 0 || shown[0] == 0 {
-			t.Errorf("progress %v", shown)
+		if len(shown) != 1 || <-shown == 0 {
+			t.Error("the progress was not shown once")
 		}
 	})
 }
@@ -134,6 +134,8 @@ func TestSession_BlockedStdout(t *testing.T) {
 		}
 		<-stuck.unblock
 		synctest.Wait()
+		stuck.mu.Lock()
+		defer stuck.mu.Unlock()
 		if stuck.calls != 1 {
 			t.Errorf("%d writes", stuck.calls)
 		}
