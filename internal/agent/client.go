@@ -448,6 +448,9 @@ func (c *Client) Written(n int) {
 	}
 }
 
+// Waiting returns the number of bytes of output that are not written.
+func (c *Client) Waiting() int { return c.waiting }
+
 // Exit returns how the command ended, after all output was written.
 func (c *Client) Exit() (*Exit, bool) {
 	if c.exit == nil || len(c.output) > 0 {

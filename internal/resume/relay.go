@@ -169,10 +169,7 @@ func (r *relay) receive(p []byte) (todo todo, events []agent.Message, err error)
 		s.answers = make(chan struct{})
 	}
 	s.feed()
-	_, todo.write = s.client.Output()
-	if !todo.write {
-		_, todo.write = s.client.Exit()
-	}
+	todo.write = s.mustWrite(now)
 	todo.send = todo.send || s.client.Due()
 	events = s.client.Events()
 	r.handling = len(events) > 0

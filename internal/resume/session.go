@@ -58,6 +58,8 @@ type Session struct {
 	// of the upload.
 	toSend, toWrite, toRead, toShow chan struct{}
 
+	collected *time.Timer // wakes the goroutine that writes output; see mustWrite
+
 	exited  chan struct{} // closed when the exit is known and all output was written
 	left    chan struct{} // closed when Leave was sent or cannot be sent
 	leaving sync.Once
@@ -85,6 +87,7 @@ type Session struct {
 	eof      bool // the end of stdin follows pending
 	tried    time.Duration
 	progress [2]int64      // the newest progress of the upload; see Start.Progress
+	wrote    time.Duration // when mustWrite has returned true for output
 	answers  chan struct{} // closed at the next answer to a ping
 	pulse    pulse
 }
@@ -128,8 +131,10 @@ func New(d stream.Driver, observe func(stream.Event), set stream.Settings, cfg C
 		toSend: make(chan struct{}, 1), toWrite: make(chan struct{}, 1), toRead: make(chan struct{}, 1),
 		toShow: make(chan struct{}, 1),
 		exited: make(chan struct{}), left: make(chan struct{}), answers: make(chan struct{}),
-		end: func(error) {}, dir: cfg.Dir, pulse: newPulse(set.Keepalive),
+		end: func(error) {}, dir: cfg.Dir, pulse: newPulse(set.Keepalive), wrote: -collectTime,
 	}
+	s.collected = time.AfterFunc(time.Hour, func() { wake(s.toWrite) })
+	s.collected.Stop()
 	build := ""
 	s.id = cfg.ID
 	if cfg.Start != nil {

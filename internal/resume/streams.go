@@ -16,6 +16,10 @@ const (
 	// maxPending is how much interactive input is read that the agent cannot
 	// receive yet, in bytes. It is much more than a user pastes.
 	maxPending = 1 << 20
+	// Output that comes within collectTime after other output is written when
+	// collectBytes have collected, or after collectTime.
+	collectBytes = 128 << 10
+	collectTime  = 2 * time.Millisecond
 	// tryEvery is the shortest interval of attempts that input starts.
 	tryEvery = time.Second
 )
@@ -68,6 +72,22 @@ func (s *Session) followUpload(ctx context.Context) {
 		}
 		s.cfg.Start.Progress(progress[0], progress[1])
 	}
+}
+
+// mustWrite reports whether the goroutine that writes output has something to do now.
+// While output comes in quick succession, it returns false until some output has
+// collected or some time has passed: each wakeup takes processor time. s.mu is locked.
+func (s *Session) mustWrite(now time.Duration) bool {
+	if _, ok := s.client.Output(); !ok {
+		_, exited := s.client.Exit()
+		return exited
+	}
+	if s.client.Waiting() < collectBytes && now-s.wrote < collectTime {
+		s.collected.Reset(collectTime)
+		return false
+	}
+	s.wrote = now
+	return true
 }
 
 // nextChunk returns the next output to write. If there is none, and the exit is
