@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -51,14 +50,10 @@ func audited(t *testing.T, s harness.Server, id string, want ...string) []auditE
 		}
 		found = nil
 		missing := slices.Clone(want)
-		for lines := bufio.NewScanner(bytes.NewReader(log)); lines.Scan(); {
-			if !bytes.Contains(lines.Bytes(), []byte(id)) {
-				continue
-			}
-			lines.Buffer(nil, 1<<20)
+		for line := range bytes.Lines(log) {
 			var e auditEvent
-			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-				continue // the last line is being written
+			if !bytes.Contains(line, []byte(id)) || json.Unmarshal(line, &e) != nil {
+				continue // of another command, or not completely written
 			}
 			if e.AuditID == id {
 				found = append(found, e)
@@ -86,20 +81,21 @@ func auditIDIn(t *testing.T, file string) string {
 	return record.AuditID
 }
 
-// The API server writes the audit ID that kshell shows to its audit log, for
-// each request of a command.
+// The API server writes the audit ID that kshell shows, and the reason, to its
+// audit log, for each request of a command.
 func TestAudit_Exec(t *testing.T) {
 	inCI(t)
 	for _, s := range []harness.Server{harness.MainServer, harness.TranslatingServer} {
 		t.Run(string(s), func(t *testing.T) {
 			status := filepath.Join(t.TempDir(), "status")
-			r := programFor(s).Run(t, nil, "exec", "--status-file", status, "web", "--", "sh", "-c", "exit 3")
+			r := programFor(s).Run(t, nil,
+				"exec", "--reason", "INC-4711 disk full", "--status-file", status, "web", "--", "sh", "-c", "exit 3")
 			if r.Code != 3 {
 				t.Fatalf("%+v", r)
 			}
 			id := auditIDIn(t, status)
 			for _, e := range audited(t, s, id, "get pods", "get pods/exec") {
-				if !strings.HasPrefix(e.UserAgent, "kshell/") || e.User.Username != harness.Admin {
+				if !strings.HasSuffix(e.UserAgent, ` reason="INC-4711 disk full"`) || e.User.Username != harness.Admin {
 					t.Errorf("event %+v", e)
 				}
 			}
@@ -112,10 +108,22 @@ func TestAudit_NodeShell(t *testing.T) {
 	n, status := nodes(t), filepath.Join(t.TempDir(), "status")
 	p := programFor(harness.MainServer)
 	r := p.Run(t, nil,
-		"node-shell", "--image", n.Image, "-n", n.Namespace, "--status-file", status, "node1", "--", "true")
+		"node-shell", "--image", n.Image, "-n", n.Namespace, "--reason", "INC-4711", "--status-file", status,
+		"node1", "--", "true")
 	if r.Code != 0 {
 		t.Fatalf("%+v", r)
 	}
-	audited(t, harness.MainServer, auditIDIn(t, status),
-		"create pods", "get pods/exec", "delete pods", "create selfsubjectaccessreviews")
+	for _, e := range audited(t, harness.MainServer, auditIDIn(t, status),
+		"create pods", "get pods/exec", "delete pods", "create selfsubjectaccessreviews") {
+		var pod struct {
+			Metadata struct{ Annotations map[string]string }
+		}
+		if e.what() != "create pods" {
+			continue
+		}
+		err := json.Unmarshal(e.RequestObject, &pod)
+		if err != nil || pod.Metadata.Annotations["kshell/reason"] != "INC-4711" {
+			t.Errorf("the audit log has no annotation with the reason: %s (%v)", e.RequestObject, err)
+		}
+	}
 }
