@@ -160,7 +160,7 @@ func (c *headlampConnection) ask(ctx context.Context) error {
 	required := known == "" || c.plan.stateless == statelessAlways
 	var askErr, loginErr error
 	var probe group.Group
-	if required || c.conn.Namespace == "" || c.wantsNodeDefaults() {
+	if required || c.conn.Namespace == "" || c.wantsNodeDefaults() || c.options.diagnosing {
 		probe.Go(func() { c.server, askErr = c.probe(ctx) })
 	}
 	if known != "" && c.plan.stateless != statelessAlways || c.user.Chosen || c.plan.ofContext {

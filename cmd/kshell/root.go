@@ -182,7 +182,8 @@ type connectOptions struct {
 	// nodeShell means that the defaults of a Headlamp server for node shells
 	// apply.
 	nodeShell bool
-	// diagnosing means that the caller reports the notes of the connection.
+	// diagnosing means that a Headlamp server is asked in any case, and that the
+	// caller reports the notes of the connection.
 	diagnosing bool
 	// acts means that the command runs something in a container or deletes
 	// something. The setting reason then applies.

@@ -129,8 +129,14 @@ func checks() []check {
 		{id: "rights-resume", group: rights, needs: []string{"rights-exec"}, run: checkResumeRights},
 		{id: "rights-node-shell", group: rights, needs: []string{"identity"}, run: checkNodeRights},
 
-		{id: "round-trip", group: connection, needs: []string{"version"}, limit: slowLimit, run: checkRoundTrip},
-		{id: "request-line", group: connection, needs: []string{"version"}, limit: slowLimit, run: checkRequestLine},
+		{
+			id: "round-trip", group: connection, needs: []string{"version", "credentials"}, limit: slowLimit,
+			run: checkRoundTrip,
+		},
+		{
+			id: "request-line", group: connection, needs: []string{"version", "credentials"}, limit: slowLimit,
+			run: checkRequestLine,
+		},
 		{id: "websocket", group: connection, needs: []string{"identity"}, limit: execLimit, run: checkWebSocket},
 		{id: "idle", group: connection, needs: []string{"websocket"}, run: checkIdle},
 
@@ -145,8 +151,9 @@ func checks() []check {
 
 // Run makes all checks, one after the other, and calls done with the result of
 // each. It calls begin with the ID of each check before the check begins. Run
-// returns the number of checks that failed, and the context's cause if the
-// context has ended before the last check.
+// returns the number of checks that failed. Before the last check, it returns the
+// context's cause if the context has ended, and the error of a mistake in the
+// command line, such as flags that exclude each other.
 func Run(ctx context.Context, o Options, begin func(id string), done func(Result)) (failed int, err error) {
 	o.Limit = cmp.Or(o.Limit, defaultLimit)
 	d := &diagnosis{Options: o}
@@ -158,6 +165,9 @@ func Run(ctx context.Context, o Options, begin func(id string), done func(Result
 		f := d.make(ctx, c, bad)
 		if ctx.Err() != nil {
 			return failed, context.Cause(ctx)
+		}
+		if isUsage(c.id, f.err) {
+			return failed, f.err
 		}
 		if f.status == Failed || f.status == Skipped {
 			bad[c.id] = f.status
@@ -171,6 +181,13 @@ func Run(ctx context.Context, o Options, begin func(id string), done func(Result
 		done(d.result(c, f, cmp.Or(f.took, time.Since(start))))
 	}
 	return failed, nil
+}
+
+// isUsage reports whether err, which a check has found, is a mistake in the command
+// line.
+func isUsage(id string, err error) bool {
+	var usage *outcome.UsageError
+	return errors.As(err, &usage) || id == "kubeconfig" && err != nil && outcome.Classify(err).Cause == outcome.Usage
 }
 
 // make makes one check, unless a check that it needs is in bad.

@@ -341,8 +341,14 @@ func checkHeadlamp(ctx context.Context, d *diagnosis) finding {
 	if len(server.Clusters) == 1 {
 		f.message = fmt.Sprintf("%s has one cluster; requests go to %s", server.Base, conn.Config.Host)
 	}
+	if d.settings.Namespace.Text == "" && conn.Namespace != d.config.Namespace.Value {
+		f = f.with(fmt.Sprintf("the namespace is %q, that of the cluster at the Headlamp server", conn.Namespace))
+	}
 	for _, c := range server.Clusters {
-		text := fmt.Sprintf("cluster %q: %s", c.Name, cmp.Or(c.Server, "the server is not known"))
+		text := fmt.Sprintf("cluster %q", c.Name)
+		if c.Server != "" {
+			text += ": " + c.Server
+		}
 		if c.Error != "" {
 			text += ", cannot be used: " + c.Error
 		}
