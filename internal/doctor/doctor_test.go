@@ -38,7 +38,8 @@ func run(ctx context.Context, p Program) (map[string]Result, int, error) {
 func TestRun_SkipsWhatDepends(t *testing.T) {
 	problem := notice.WithHint(
 		errors.New("no\x1b[2J such file at https://ann:secret@host/x?token=secret"), "type `x`\nor y")
-	results, failed, err := run(t.Context(), fakeProgram{load: func() (*kubeconfig.Loaded, error) { return nil, problem }})
+	p := fakeProgram{load: func() (*kubeconfig.Loaded, error) { return nil, problem }}
+	results, failed, err := run(t.Context(), p)
 	if failed != 1 || err != nil {
 		t.Errorf("%d failed, %v", failed, err)
 	}
