@@ -129,6 +129,8 @@ func (a *app) doctor(ctx context.Context, p *doctorPlan) error {
 			progress.Update(text)
 		}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	text := &doctor.Text{Color: terminal.IsTerminal(a.Out) && notice.ColorAllowed()}
 	env := a.env()
 	env.In, env.Out, env.Err = strings.NewReader(""), io.Discard, io.Discard
@@ -148,6 +150,9 @@ func (a *app) doctor(ctx context.Context, p *doctorPlan) error {
 				_, _ = io.WriteString(a.printed, text.Format(r))
 			}
 		})
+		if a.printed.err != nil { // the other results cannot be printed either
+			cancel()
+		}
 	})
 	progress.End()
 	if err != nil {

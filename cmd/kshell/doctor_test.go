@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -25,6 +26,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -235,6 +237,17 @@ func TestDoctor_Idle(t *testing.T) {
 	})
 	_, results = doctorResults(t, "--kubeconfig", s.Kubeconfig(), "--slow=50s")
 	checkFinding(t, results["idle"], doctor.Warning, "an idle connection was closed after ", "--keepalive 1s")
+}
+
+// Without a reader of the output, the checks end early.
+func TestDoctor_ClosedPipe(t *testing.T) {
+	t.Parallel()
+	s := sandboxInProcess(t)
+	code := run(t.Context(), streams{Out: unwritable{syscall.EPIPE}, Err: io.Discard}, &cleanup.Registry{},
+		[]string{"doctor", "--kubeconfig", s.Kubeconfig(), "--slow=1h"})
+	if code != 141 || s.Stats().Requests > 0 {
+		t.Errorf("exit code %d, %d requests", code, s.Stats().Requests)
+	}
 }
 
 // The document contains the output of kshell doctor, and the fields of -o json.
