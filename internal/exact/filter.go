@@ -3,6 +3,7 @@ package exact
 import (
 	"bytes"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,7 +39,8 @@ type filter struct {
 	matched   int    // how many bytes of the output are held back because they equal the start of the mark
 	inMessage bool
 	message   []byte
-	ended     bool // the last message was read; what follows is not from the command
+	ended     bool        // the last message was read; what follows is not from the command
+	written   atomic.Bool // output of the command has arrived
 	pingTimer *time.Timer
 }
 
@@ -70,6 +72,7 @@ func (f *filter) reset(started bool) {
 	}
 	f.started, f.early = started, nil
 	f.matched, f.inMessage, f.message, f.ended = 0, false, nil, false
+	f.written.Store(false)
 }
 
 // step processes the beginning of p, and returns the rest.
@@ -140,9 +143,12 @@ func (f *filter) write(p []byte) error {
 	case len(p) == 0:
 	case !f.started:
 		f.early = append(f.early, p[:min(len(p), maxEarly-len(f.early))]...)
-	case f.to != nil:
-		_, err := f.to.Write(p)
-		return err
+	default:
+		f.written.Store(true)
+		if f.to != nil {
+			_, err := f.to.Write(p)
+			return err
+		}
 	}
 	return nil
 }

@@ -213,10 +213,14 @@ func (r *Run) check() {
 }
 
 // State returns the state of the command, and its exit code if the state is
-// Ended.
+// Ended. The command is also Running if its output has arrived on stdout, and the
+// script's report on stderr has not.
 func (r *Run) State() (State, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.state == Unknown && r.outFilter.written.Load() {
+		return Running, 0
+	}
 	return r.state, r.code
 }
 

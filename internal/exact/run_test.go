@@ -75,6 +75,20 @@ func TestTerminateCommand(t *testing.T) {
 }
 
 // A new connection starts with none of the state of the previous one.
+// Stdout and stderr may arrive in any order.
+func TestRun_OutputBeforeReport(t *testing.T) {
+	r := New(Options{Stdout: io.Discard})
+	for want, before := range map[State]func(){
+		Unknown: r.Reset,
+		Running: func() { _ = writePieces(r.Stdout(), "output") },
+	} {
+		before()
+		if state, _ := r.State(); state != want {
+			t.Errorf("state %d, want %d", state, want)
+		}
+	}
+}
+
 func TestRun_Reset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var errs strings.Builder
