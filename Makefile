@@ -9,7 +9,11 @@ GORELEASER    := go run github.com/goreleaser/goreleaser/v2@v2.17.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
-BUILD   := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# Without inlining in the packages of Kubernetes, which are large, the binary is 0.7
+# MiB smaller. They decode a few objects for each command.
+SMALL := -gcflags='k8s.io/...=-l'
+BUILD   := CGO_ENABLED=0 go build -trimpath $(SMALL) -ldflags '$(LDFLAGS)'
 
 # Without optimization, the first build takes 40 s instead of 58 s on 2 cores.
 QUICK_BUILD := CGO_ENABLED=0 go build -gcflags 'all=-N -l' -ldflags '$(LDFLAGS)'
@@ -30,7 +34,7 @@ build: agent ## build ./kshell
 	$(BUILD) -o kshell ./cmd/kshell
 
 install: agent ## install kshell into $GOBIN, also as a plugin of kubectl (PLUGIN= omits that)
-	CGO_ENABLED=0 go install -trimpath -ldflags '$(LDFLAGS)' ./cmd/kshell
+	CGO_ENABLED=0 go install -trimpath $(SMALL) -ldflags '$(LDFLAGS)' ./cmd/kshell
 	@bin=$$(go env GOBIN); for name in $(PLUGIN); do ln -sf kshell "$${bin:-$$(go env GOPATH)/bin}/$$name" || exit 1; done
 
 # Names of the links to kshell: the kubectl plugin, and its completion.
