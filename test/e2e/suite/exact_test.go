@@ -219,7 +219,7 @@ func TestExact_NoShell(t *testing.T) {
 func TestExact_Cost(t *testing.T) {
 	notInCI(t)
 	for _, s := range kshellSubjects() {
-		contract.Cost(t, s, "web", 15, 1, min(*volume, 64<<20),
+		contract.Cost(t, s, "web", 61, 5, min(*volume, 64<<20),
 			contract.Budget{Start: 3 * time.Millisecond, Volume: 0.03, Strict: *strict})
 	}
 }
