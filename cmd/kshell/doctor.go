@@ -41,14 +41,14 @@ func newDoctor(a *app) *cobra.Command {
 		Long: `Check whether kshell can work, and print what to do about each problem.
 
 The checks are: the configuration and where each value comes from; DNS, TCP, proxy, TLS and the server's version; the
-credentials and for whom the server takes you; your rights for exec, node-shell and --resume; whether WebSockets pass
-through everything between you and the server; the longest request line; the round trip.
+credentials and the user as which the server authenticates you; your rights for exec, node-shell and --resume; whether
+WebSockets work between you and the server; the longest request line; the round trip.
 
 Without POD, no command is run in a container. With POD, the command true is run in it with each subprotocol, and kshell
 checks whether exact mode and --resume are possible there.
 
 The exit code is 0 if no check has failed, 1 if a check has failed, and 2 if kshell was called with wrong arguments.
-Warnings do not change it. No output contains credentials.`,
+Warnings do not change it. The output contains no credentials.`,
 		Example: `  kshell doctor          check everything that needs no pod
   kshell doctor web      also run a command in pod web
   kshell doctor --slow   also find out when an idle connection is closed
@@ -173,8 +173,8 @@ type doctorProgram struct{ app *app }
 // Load implements doctor.Program.
 func (p doctorProgram) Load() (*kubeconfig.Loaded, error) { return p.app.kube.Read() }
 
-// Settings implements doctor.Program. The messages that are printed while the
-// file is read are its warnings.
+// Settings implements doctor.Program. The messages that readSettings prints are
+// returned as Settings.Warnings.
 func (p doctorProgram) Settings(loaded *kubeconfig.Loaded) (doctor.Settings, error) {
 	a := p.app
 	var messages lineWriter
@@ -244,12 +244,12 @@ func (p doctorProgram) Server(loaded *kubeconfig.Loaded) (conn *kubeconfig.Conne
 		conn, err = a.connectDirect(loaded, connectOptions{})
 		return conn, false, err
 	}
-	gate, err := a.headlamp.token()
+	token, err := a.headlamp.token()
 	if err != nil {
 		return nil, true, err
 	}
 	conn, err = loaded.ConnectTo(kubeconfig.Server{
-		URL: plan.address.Base, Source: plan.source, Secret: gate != "" || plan.stateless != statelessNever,
+		URL: plan.address.Base, Source: plan.source, Secret: token != "" || plan.stateless != statelessNever,
 	})
 	if err != nil {
 		return nil, true, err

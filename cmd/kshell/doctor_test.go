@@ -68,8 +68,8 @@ func checkFinding(t *testing.T, r doctor.Result, status doctor.Status, message, 
 	}
 }
 
-// testServer starts a server that only knows its version, with a certificate that
-// is valid from now for the time valid, and writes a kubeconfig for it.
+// testServer starts a server that answers only requests for /version, and writes a
+// kubeconfig for it. The certificate of the server expires after valid.
 func testServer(t *testing.T, valid time.Duration) (kubeconfig string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -141,7 +141,7 @@ func TestDoctor_ServerCertificate(t *testing.T) {
 	}
 }
 
-// jwt returns a token that ends after left.
+// jwt returns a token that expires after left.
 func jwt(left time.Duration) string {
 	claims := fmt.Sprintf(`{"exp": %d}`, time.Now().Add(left).Unix())
 	encode := base64.RawURLEncoding.EncodeToString
@@ -227,7 +227,7 @@ func TestDoctor_Idle(t *testing.T) {
 	defer ending.Wait()
 	defer cancel()
 	ending.Go(func() {
-		for ctx.Err() == nil { // it is not known when the connection is open
+		for ctx.Err() == nil { // the test does not know when the connection is open
 			s.EndWatches()
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -239,7 +239,7 @@ func TestDoctor_Idle(t *testing.T) {
 	checkFinding(t, results["idle"], doctor.Warning, "an idle connection was closed after ", "--keepalive 1s")
 }
 
-// Without a reader of the output, the checks end early.
+// If the output cannot be written, doctor makes no more checks.
 func TestDoctor_ClosedPipe(t *testing.T) {
 	t.Parallel()
 	s := sandboxInProcess(t)
@@ -300,7 +300,8 @@ func TestDoctor_Document(t *testing.T) {
 	}
 }
 
-// withoutNumbers removes what differs from run to run.
+// withoutNumbers replaces the parts of text that differ between runs: numbers,
+// durations and the architecture.
 func withoutNumbers(text []byte) string {
 	replaced := regexp.MustCompile(`[0-9]+(\.[0-9]+)?`).ReplaceAll(text, []byte("#"))
 	replaced = regexp.MustCompile(` \(# m?s\)`).ReplaceAll(replaced, nil)

@@ -93,7 +93,8 @@ func checkContext(_ context.Context, d *diagnosis) finding {
 	}
 }
 
-// checkServer determines the server, and checks the entries of the kubeconfig.
+// checkServer determines the first server to which kshell connects, and checks the
+// entries of the kubeconfig.
 func checkServer(ctx context.Context, d *diagnosis) finding {
 	var err error
 	if d.first, d.headlamp, err = d.Program.Server(d.loaded); err != nil {
@@ -135,10 +136,11 @@ func checkUser(_ context.Context, d *diagnosis) finding {
 	return f
 }
 
-// readable returns the error of opening a file.
+// readable returns an error if a file cannot be opened for reading. It does not open
+// pipes and other files that are not regular.
 func readable(name string) error {
 	info, err := os.Stat(name)
-	if err == nil && info.Mode().IsRegular() { // to open a pipe may block
+	if err == nil && info.Mode().IsRegular() { // opening a pipe may block
 		var file *os.File
 		if file, err = os.Open(name); err == nil {
 			_ = file.Close() // the file was not written

@@ -41,7 +41,7 @@ func checkPod(ctx context.Context, d *diagnosis) finding {
 	return f.with(d.target.Found.Notes...)
 }
 
-// options returns the options of a command that is `true`.
+// options returns the options for the command `true`.
 func (d *diagnosis) options() remote.Options {
 	return remote.Options{
 		Command: []string{"true"}, Exact: remote.ExactNever, Protocols: stream.Protocols(),
@@ -66,9 +66,9 @@ func (d *diagnosis) runTrue(ctx context.Context, webSocketOnly bool, protocols [
 	return command.Report(), err
 }
 
-// reached reports whether a command that ended with err has reached the container:
-// it ran, or the container does not have it. The subprotocols without a status do
-// not report how it ended.
+// reached reports whether a command that ended with err reached the container: it
+// ran, or the container does not have it, or could not run it. Some subprotocols
+// do not report how the command ended.
 func reached(err error) bool {
 	var exit *stream.ExitError
 	return err == nil || errors.As(err, &exit) || notStarted(err)
@@ -81,8 +81,8 @@ func notStarted(err error) bool {
 	return errors.As(err, &failed) && (failed.Start == stream.StartNotFound || failed.Start == stream.StartNotExecutable)
 }
 
-// started returns f for a command that has reached the container and ended with
-// err, which may mean that it did not run.
+// started returns f with what err reports about `true`, which has reached the
+// container: its exit code is not 0, or the container could not run it.
 func started(f finding, err error) finding {
 	var exit *stream.ExitError
 	switch {

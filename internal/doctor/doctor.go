@@ -1,5 +1,5 @@
 // Package doctor checks whether kshell can work: its configuration, the network,
-// the login, the user's rights, the way of a WebSocket to the server, and a
+// the login, the user's rights, WebSocket connections to the server, and a
 // container.
 //
 // It does not know flags or terminals. It prints nothing: the caller gets a
@@ -12,10 +12,10 @@
 //   - Each check has a time limit, and ends when the context ends.
 //   - A check that depends on one that failed is skipped.
 //   - A Result contains no credentials. Its texts are cleaned by notice.Clean.
-//   - Errors are classified by the packages that return them: the messages, the
-//     hints and the class of a refusal are theirs.
+//   - The packages that return errors classify them: the messages, the hints and
+//     the class of a refusal come from these packages.
 //
-// Files: doctor.go has the list of the checks and runs them; the checks are in
+// Files: doctor.go contains the list of the checks and runs them; the checks are in
 // config.go, network.go, login.go, rights.go, limits.go, upgrade.go and
 // container.go; text.go formats results.
 package doctor
@@ -35,13 +35,13 @@ import (
 	"kshell/internal/stream"
 )
 
-// Status is how a check has ended.
+// Status is the outcome of a check.
 type Status string
 
 // The values of Status.
 const (
 	OK      Status = "ok"
-	Warning Status = "warning" // kshell works, but not everything does, or not for long
+	Warning Status = "warning" // kshell works, but some features do not, or it will stop working soon
 	Failed  Status = "failed"
 	Skipped Status = "skipped" // the check was not made; the message contains the reason
 )
@@ -70,13 +70,13 @@ const defaultLimit = 10 * time.Second
 // check is one check.
 type check struct {
 	id, group string
-	needs     []string      // the checks that must not have failed or been skipped
-	unless    string        // a check that must not have failed
+	needs     []string      // the check is skipped if one of these failed or was skipped
+	unless    string        // the check is skipped if this one failed; it may have been skipped
 	limit     time.Duration // the time limit, if it is longer than Options.Limit
 	run       func(context.Context, *diagnosis) finding
 }
 
-// finding is what a check has found.
+// finding is the result of a check before its texts are cleaned.
 type finding struct {
 	status        Status
 	message, hint string
@@ -98,7 +98,7 @@ const (
 )
 
 // contactLimit is the time limit of the check that makes the first request. It is
-// longer than that of the request.
+// longer than the time limit of the request itself.
 const contactLimit = 2 * defaultLimit
 
 // slowLimit is the time limit of a check that makes many requests.
@@ -151,9 +151,9 @@ func checks() []check {
 
 // Run makes all checks, one after the other, and calls done with the result of
 // each. It calls begin with the ID of each check before the check begins. Run
-// returns the number of checks that failed. Before the last check, it returns the
-// context's cause if the context has ended, and the error of a mistake in the
-// command line, such as flags that exclude each other.
+// returns the number of checks that failed. It returns early, with the context's
+// cause, when the context ends, and with the error of a check that finds a mistake
+// in the command line, such as flags that exclude each other.
 func Run(ctx context.Context, o Options, begin func(id string), done func(Result)) (failed int, err error) {
 	o.Limit = cmp.Or(o.Limit, defaultLimit)
 	d := &diagnosis{Options: o}
@@ -183,14 +183,15 @@ func Run(ctx context.Context, o Options, begin func(id string), done func(Result
 	return failed, nil
 }
 
-// isUsage reports whether err, which a check has found, is a mistake in the command
-// line.
+// isUsage reports whether err, the error of the check id, is a mistake in the
+// command line.
 func isUsage(id string, err error) bool {
 	var usage *outcome.UsageError
 	return errors.As(err, &usage) || id == "kubeconfig" && err != nil && outcome.Classify(err).Cause == outcome.Usage
 }
 
-// make makes one check, unless a check that it needs is in bad.
+// make makes one check, or skips it because of checks in bad, which contains the
+// checks that failed or were skipped.
 func (d *diagnosis) make(ctx context.Context, c check, bad map[string]Status) finding {
 	for _, id := range c.needs {
 		switch bad[id] {
@@ -246,7 +247,8 @@ func warning(hint, format string, args ...any) finding {
 }
 
 // failure returns the finding for an error, with the hint of the error. If the
-// time limit of the check has passed, that is the message.
+// check exceeded its time limit, the message is the cause of ctx, which states the
+// limit.
 func failure(ctx context.Context, err error) finding {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
 		err = cause

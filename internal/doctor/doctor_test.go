@@ -17,7 +17,7 @@ import (
 	"kshell/internal/stream"
 )
 
-// fakeProgram is a Program whose kubeconfig cannot be read.
+// fakeProgram is a Program whose Load calls load. Its other methods panic.
 type fakeProgram struct {
 	Program
 	load func() (*kubeconfig.Loaded, error)
@@ -35,7 +35,7 @@ func run(ctx context.Context, p Program) (map[string]Result, int, error) {
 	return results, failed, err
 }
 
-func TestRun_SkipsWhatDepends(t *testing.T) {
+func TestRun_SkipsDependentChecks(t *testing.T) {
 	problem := notice.WithHint(
 		errors.New("no\x1b[2J such file at https://ann:secret@host/x?token=secret"), "type `x`\nor y")
 	p := fakeProgram{load: func() (*kubeconfig.Loaded, error) { return nil, problem }}
@@ -103,7 +103,7 @@ func TestChecks_Order(t *testing.T) {
 			}
 		}
 		if seen[c.id] {
-			t.Errorf("%s is there twice", c.id)
+			t.Errorf("%s is listed twice", c.id)
 		}
 		seen[c.id] = true
 	}
@@ -140,7 +140,7 @@ network
 	}
 }
 
-func TestDescribeRefusal(t *testing.T) {
+func TestResult_Refusal(t *testing.T) {
 	f := failure(t.Context(), fmt.Errorf("x: %w", &stream.HandshakeError{StatusCode: 414}))
 	if r := (&diagnosis{Options: Options{Hint: func(s string) string { return s }}}).
 		result(check{id: "x"}, f, time.Second); r.Refusal != "too-long" || r.Milliseconds != 1000 {

@@ -20,7 +20,7 @@ import (
 	"kshell/internal/stream"
 )
 
-// roundTrips is how many round trips are measured.
+// roundTrips is the number of round trips that are measured.
 const roundTrips = 5
 
 // checkRoundTrip measures the round trip of requests on an open connection.
@@ -44,7 +44,7 @@ func checkRoundTrip(ctx context.Context, d *diagnosis) finding {
 	return f.in(median)
 }
 
-// slowRoundTrip is the round trip from which on the check is a warning.
+// slowRoundTrip is the shortest median round trip that is reported as a warning.
 const slowRoundTrip = time.Second
 
 // get requests the version of the server.
@@ -58,7 +58,7 @@ func (d *diagnosis) get(ctx context.Context) error {
 	return err
 }
 
-// milliseconds returns a duration for users.
+// milliseconds formats a duration in milliseconds.
 func milliseconds(d time.Duration) string {
 	if d < 10*time.Millisecond {
 		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
@@ -70,14 +70,14 @@ func milliseconds(d time.Duration) string {
 const (
 	maxTried   = 16 << 10 // the longest one that is tried
 	minTried   = 512      // the shortest one
-	precision  = 64       // of the limit that is found
+	precision  = 64       // the search ends when the limit is known to this many bytes
 	leastUsed  = 1000     // what kshell needs for a short command, if it sends its script on stdin
 	leastTries = 2        // requests that must fail before a limit is reported
 )
 
-// checkRequestLine finds the longest request line that the server and what is
-// between accept. It makes requests for the version with a parameter, over
-// HTTP/1.1, as WebSockets are opened.
+// checkRequestLine finds the longest request line that the server and the proxies
+// before it accept. It requests the version with a long query parameter, over
+// HTTP/1.1, which WebSocket handshakes use, too.
 func checkRequestLine(ctx context.Context, d *diagnosis) finding {
 	cfg := rest.CopyConfig(d.conn.Config)
 	cfg.NextProtos = []string{"http/1.1"}
@@ -117,7 +117,8 @@ func checkRequestLine(ctx context.Context, d *diagnosis) finding {
 		status: OK, refusal: stream.RefusalOf(refusal),
 		message: fmt.Sprintf("about %d bytes: longer requests are refused%s", accepted, codeOf(refusal)),
 	}
-	raise := fmt.Sprintf("allow at least %d bytes in what refuses them: for nginx, large_client_header_buffers; "+
+	raise := fmt.Sprintf("allow at least %d bytes in the server or proxy that refuses them: "+
+		"for nginx, large_client_header_buffers; "+
 		"for HAProxy, tune.bufsize; for AWS and other cloud load balancers, see their documentation", 2*remote.MaxLine)
 	switch {
 	case accepted < leastUsed:
@@ -141,8 +142,9 @@ func codeOf(err error) string {
 	return fmt.Sprintf(" (%d)", refused.StatusCode)
 }
 
-// lineRefused makes a request whose line has n bytes. refused is the answer if the
-// request was refused because of its length: a shorter one is accepted.
+// lineRefused makes a request whose request line has n bytes. refused is the error
+// if the request was refused because of its length: it fails each time, and the
+// shortest request succeeds.
 func (d *diagnosis) lineRefused(ctx context.Context, dialer *stream.Dialer, n int) (refused, err error) {
 	for range leastTries {
 		ok, err := tryLine(ctx, dialer, n)
@@ -177,8 +179,8 @@ func tryLine(ctx context.Context, dialer *stream.Dialer, n int) (ok bool, err er
 	return err == nil, err
 }
 
-// idleRequest is a watch of a pod that does not exist, so the server sends
-// nothing. A watch runs nothing.
+// idleRequest returns a watch of a pod that does not exist, so the server sends no
+// events. A watch runs no command.
 func (d *diagnosis) idleRequest() stream.Request {
 	path, _ := pod.ListPath("pods", d.conn.Namespace) // the type is known: no error
 	return stream.Request{
@@ -194,7 +196,7 @@ func checkIdle(ctx context.Context, d *diagnosis) finding {
 		return skipped("--slow holds an idle connection open for minutes, and reports when it is closed")
 	}
 	cfg := rest.CopyConfig(d.conn.Config)
-	// Keepalives of TCP would keep the connection open in some firewalls.
+	// TCP keepalives would prevent some firewalls from closing the connection.
 	cfg.Dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}).DialContext
 	dialer, err := stream.NewDialer(cfg)
 	if err != nil {
@@ -223,7 +225,7 @@ func checkIdle(ctx context.Context, d *diagnosis) finding {
 		max(lasted/2, time.Second).Round(time.Second)), "%s", message)
 }
 
-// count reports how long the connection is idle, every second, until ended is
+// count reports every second how long the connection has been idle, until ended is
 // closed.
 func (d *diagnosis) count(ended <-chan struct{}) {
 	start := time.Now()

@@ -26,8 +26,8 @@ import (
 // which may wait for the user.
 const pluginLimit = 2 * time.Minute
 
-// tokenSoon is the time before the end of a token that is not renewed from which
-// on the check is a warning.
+// tokenSoon is the remaining lifetime below which a token that is not renewed
+// automatically is reported as a warning.
 const tokenSoon = 24 * time.Hour
 
 // checkCredentials reports which credentials are sent, and when they expire. It
@@ -45,7 +45,7 @@ func checkCredentials(ctx context.Context, d *diagnosis) finding {
 	kinds := kindsOf(cfg)
 	if len(kinds) == 0 {
 		return warning("log in with the login command of your cluster, or choose a user by --context, --user or --token",
-			"there are no credentials: the server takes you for system:anonymous")
+			"there are no credentials: the server treats you as system:anonymous")
 	}
 	f := passed("%s", strings.Join(kinds, ", "))
 	renewed := cfg.ExecProvider != nil || cfg.AuthProvider != nil || cfg.BearerTokenFile != ""
@@ -58,8 +58,9 @@ func checkCredentials(ctx context.Context, d *diagnosis) finding {
 }
 
 // withExpiry returns f with the time at which a credential expires; the zero time
-// means that it is not known. renewed means that it is renewed by itself. It is a
-// warning if less than soon is left.
+// means that it is not known. renewed means that the credential is renewed
+// automatically. f becomes a failure if the credential has expired, and a warning
+// if it expires within soon and is not renewed.
 func (f finding) withExpiry(what string, expiry time.Time, renewed bool, soon time.Duration) finding {
 	if expiry.IsZero() {
 		return f
@@ -77,7 +78,7 @@ func (f finding) withExpiry(what string, expiry time.Time, renewed bool, soon ti
 	return f.with(fmt.Sprintf("%s is valid until %s", what, minute(expiry)))
 }
 
-// minute returns a time without seconds.
+// minute formats a time without seconds.
 func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // resolve returns the credentials that cfg sends. It may run the credential
@@ -135,13 +136,13 @@ func certificateOf(cfg *rest.Config) []byte {
 	}
 	data, err := os.ReadFile(cfg.CertFile)
 	if err != nil {
-		return nil // the request fails, too, and returns the reason
+		return nil // requests fail, too, and report the reason
 	}
 	return data
 }
 
-// certificateExpiry returns the end of the first certificate in PEM data, or the
-// zero time.
+// certificateExpiry returns the time at which the first certificate in PEM data
+// expires, or the zero time.
 func certificateExpiry(data []byte) time.Time {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
@@ -154,8 +155,8 @@ func certificateExpiry(data []byte) time.Time {
 	return time.Time{}
 }
 
-// tokenExpiry returns the end of a token that is a JWT (RFC 7519), or the zero
-// time. The signature is not checked.
+// tokenExpiry returns the time at which a token expires, if it is a JWT (RFC 7519),
+// or the zero time. The signature is not checked.
 func tokenExpiry(token string) time.Time {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -174,15 +175,16 @@ func tokenExpiry(token string) time.Time {
 	return time.Unix(int64(claims.Expiry), 0)
 }
 
-// checkIdentity reports for whom the server takes the user. Servers before
-// Kubernetes 1.28 do not report that: checkIdentity then asks for a right, which
-// shows that the server accepts the credentials.
+// checkIdentity reports the user name and the groups that the server derives from
+// the credentials. Servers before Kubernetes 1.28 do not report them. For these,
+// checkIdentity makes an access review, which shows that the server accepts the
+// credentials.
 func checkIdentity(ctx context.Context, d *diagnosis) finding {
 	identity, err := d.cluster.Pods().Identity(ctx)
 	if err == nil {
 		if identity.Anonymous() {
 			return finding{
-				status: Failed, message: "the server takes you for system:anonymous",
+				status: Failed, message: "the server treats you as system:anonymous",
 				hint: "log in with the login command of your cluster, or choose a user by --context, --user or --token",
 			}
 		}
@@ -219,8 +221,8 @@ func rejects(err error) bool {
 		apiclient.IsAnonymous(status.Message)
 }
 
-// isUnknown reports whether the server does not have the resource of a request to
-// create it, or does not allow to create it.
+// isUnknown reports whether the server refused to create a review because it does
+// not have the resource, or because the user must not create it.
 func isUnknown(err error) bool {
 	return apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || apiclient.IsDenied(err)
 }

@@ -27,9 +27,9 @@ import (
 	"kshell/internal/stream"
 )
 
-// contact is the first request to the first server on the way. The request has
-// no token and no password. The checks dns, tcp, proxy, tls and version report
-// its parts.
+// contact is the first request to the first server to which kshell connects: the
+// API server, or a Headlamp server. The request has no token and no password. The
+// checks dns, tcp, proxy, tls and version report its parts.
 type contact struct {
 	url   *url.URL
 	proxy *url.URL // nil if there is none
@@ -53,14 +53,14 @@ const (
 	atAnswer = "version"
 )
 
-// begin records the begin of a part of the request.
+// begin records the start of a part of the request.
 func (c *contact) begin(part string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.begun[part] = time.Now()
 }
 
-// end records the end of a part of the request, and calls set.
+// end records the duration of a part of the request. It calls set with c.mu locked.
 func (c *contact) end(part string, set func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +76,7 @@ func (c *contact) make(ctx context.Context, cfg *rest.Config, path string, limit
 	c.begun, c.took = map[string]time.Time{}, map[string]time.Duration{}
 	own := headlamp.WithoutLogin(cfg)
 	own.Timeout = cmp.Or(own.Timeout, limit)
-	own.Dial = (&net.Dialer{}).DialContext // also makes client-go open a new connection
+	own.Dial = (&net.Dialer{}).DialContext // the new dialer also makes client-go open a new connection
 	address, _, err := rest.DefaultServerUrlFor(own)
 	if err != nil {
 		c.err = err
@@ -161,15 +161,15 @@ func (c *contact) failedAt() string {
 	return atAnswer
 }
 
-// isTLS reports whether err is a refusal of the TLS handshake by the server. With
-// TLS 1.3, it arrives after the handshake.
+// isTLS reports whether err is a TLS alert, with which the server refuses the
+// handshake. With TLS 1.3, the alert can arrive after the client's handshake ends.
 func isTLS(err error) bool {
 	var alert tls.AlertError
 	var op *net.OpError
 	return errors.As(err, &alert) || errors.As(err, &op) && op.Op == "remote error"
 }
 
-// host is the name or address to which the TCP connection is opened.
+// host returns the name or address to which the TCP connection is opened.
 func (c *contact) host() string {
 	if c.proxy != nil {
 		return c.proxy.Hostname()
@@ -202,13 +202,13 @@ func checkDNS(ctx context.Context, d *diagnosis) finding {
 	}
 }
 
-// in returns f with a duration.
+// in returns f with the duration of the check.
 func (f finding) in(took time.Duration) finding {
 	f.took = max(took, time.Nanosecond)
 	return f
 }
 
-// checkTCP reports the TCP connection, to the server or its proxy.
+// checkTCP reports the TCP connection to the server, or to the proxy if one is used.
 func checkTCP(ctx context.Context, d *diagnosis) finding {
 	c := d.contact
 	if c.failedAt() == atTCP {
@@ -221,7 +221,7 @@ func checkTCP(ctx context.Context, d *diagnosis) finding {
 	return f.in(c.took[atTCP])
 }
 
-// checkProxy reports whether the proxy has passed on the connection.
+// checkProxy reports whether the proxy connected to the server.
 func checkProxy(ctx context.Context, d *diagnosis) finding {
 	c := d.contact
 	if c.proxy == nil {
@@ -238,8 +238,8 @@ func checkProxy(ctx context.Context, d *diagnosis) finding {
 	return passed("%s (%s)", public.String(), source).in(c.took[atProxy])
 }
 
-// expirySoon is the time before the end of a certificate from which on the check
-// is a warning.
+// expirySoon is the remaining validity below which a certificate is reported as a
+// warning.
 const expirySoon = 14 * 24 * time.Hour
 
 // checkTLS reports the certificate of the server.
@@ -291,7 +291,7 @@ func describeUnverified(err error) []string {
 		namesOf(leaf), leaf.Issuer.CommonName, day(leaf.NotBefore), day(leaf.NotAfter))}
 }
 
-// maxNames is how many names of a certificate are shown.
+// maxNames is the number of names of a certificate that are shown.
 const maxNames = 5
 
 // namesOf returns the DNS names and addresses in a certificate.
@@ -310,10 +310,11 @@ func namesOf(c *x509.Certificate) string {
 	return text
 }
 
-// day returns a time as a date.
+// day formats a time as a date.
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// days returns a duration in days, rounded down, or in hours if it is short.
+// days formats a duration in days, rounded down, or in hours if it is less than two
+// days.
 func days(d time.Duration) string {
 	if d < 48*time.Hour {
 		return fmt.Sprintf("%d hours", int(d.Hours()))
@@ -321,8 +322,8 @@ func days(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours())/24)
 }
 
-// checkHeadlamp asks the Headlamp server on the way, if there is one, and
-// determines the connection to the API server.
+// checkHeadlamp determines the connection to the API server. If it goes through a
+// Headlamp server, checkHeadlamp reports the clusters of that server.
 func checkHeadlamp(ctx context.Context, d *diagnosis) finding {
 	conn, server, err := d.Program.Connect(ctx, d.loaded)
 	if err == nil {

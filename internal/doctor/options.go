@@ -17,8 +17,8 @@ type Options struct {
 	Program   Program
 	Env       remote.Env               // for commands in the container; its streams are not used
 	Hint      func(hint string) string // completes the commands in a hint
-	Target    pod.Target               // the zero value: no pod
-	Named     bool                     // Target is set
+	Target    pod.Target               // used if Named is set
+	Named     bool                     // a pod is named
 	Container string                   // of the pod; "" means the default one
 	// Agents reports whether this kshell contains session agents.
 	Agents bool
@@ -29,7 +29,7 @@ type Options struct {
 	// Slow is how long the check idle holds a connection open; 0 means that the
 	// check is skipped.
 	Slow time.Duration
-	// Progress is called with the state of a check that takes long.
+	// Progress is called with the state of a slow check.
 	Progress func(text string)
 }
 
@@ -39,12 +39,12 @@ type Program interface {
 	Load() (*kubeconfig.Loaded, error)
 	// Settings reads the settings of kshell.
 	Settings(*kubeconfig.Loaded) (Settings, error)
-	// Server returns a connection to the first server on the way: the API server,
-	// or a Headlamp server. It makes no request. headlamp reports whether it is a
-	// Headlamp server.
+	// Server returns a connection to the first server to which kshell connects: the
+	// API server, or a Headlamp server. headlamp reports which. Server makes no
+	// request.
 	Server(*kubeconfig.Loaded) (conn *kubeconfig.Connection, headlamp bool, err error)
-	// Connect returns the connection to the API server. It may make requests to a
-	// Headlamp server, and return what that has reported about itself.
+	// Connect returns the connection to the API server. If it goes through a Headlamp
+	// server, Connect may make requests to that server, and return its description.
 	Connect(context.Context, *kubeconfig.Loaded) (*kubeconfig.Connection, *headlamp.Server, error)
 }
 
@@ -56,12 +56,12 @@ type Settings struct {
 	// Namespace is the setting that selects the namespace; its Text is "" if the
 	// flag or the kubeconfig does.
 	Namespace settings.Value
-	// Keepalive is the interval of the pings of a session; 0: there are none.
+	// Keepalive is the interval of the pings of a session; 0 means no pings.
 	Keepalive  time.Duration
 	ResumeDirs []string // directories for the session agent, before the default ones
 }
 
-// diagnosis holds what the checks have found for later checks. Only the
+// diagnosis contains the values that checks store for later checks. Only the
 // goroutine of Run uses it.
 type diagnosis struct {
 	Options
@@ -69,7 +69,7 @@ type diagnosis struct {
 	loaded   *kubeconfig.Loaded
 	config   kubeconfig.Description
 	settings Settings
-	first    *kubeconfig.Connection // to the first server on the way
+	first    *kubeconfig.Connection // to the first server; see Program.Server
 	headlamp bool                   // the first server is a Headlamp server
 	contact  *contact               // the first request
 	conn     *kubeconfig.Connection // to the API server

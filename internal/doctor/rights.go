@@ -9,7 +9,8 @@ import (
 	"kshell/internal/pod"
 )
 
-// findRules are the rights with which kshell finds a pod, and notices its end.
+// findRules returns the rights that kshell needs to find a pod, and to notice that it
+// ends.
 func findRules() []pod.Rule {
 	return []pod.Rule{
 		{Verb: "get", Resource: "pods"}, {Verb: "list", Resource: "pods"}, {Verb: "watch", Resource: "pods"},
@@ -89,7 +90,7 @@ func (d *diagnosis) rightsIn(ctx context.Context, namespace string, rules []pod.
 	})
 }
 
-// denied returns those of rules that the user does not have. It requests all at
+// denied returns the rules that the user does not have. It makes all requests at
 // the same time.
 func (d *diagnosis) denied(
 	ctx context.Context, namespace string, rules []pod.Rule,

@@ -7,7 +7,7 @@ import (
 	"kshell/internal/notice"
 )
 
-// columns are the widths of the first two columns of a line.
+// The widths of the first two columns of a line.
 const (
 	statusWidth = 8
 	idWidth     = 18
@@ -15,7 +15,7 @@ const (
 
 // Text formats results for users.
 type Text struct {
-	// Color makes the statuses colored.
+	// Color reports whether to print each status in color.
 	Color bool
 
 	group string // of the last result
@@ -52,7 +52,7 @@ func (t *Text) Format(r Result) string {
 	return b.String()
 }
 
-// statusColors are the arguments of notice.Color.
+// statusColors contains the first argument of notice.Color for each status.
 var statusColors = map[Status]int{OK: 2, Warning: 1, Failed: 5, Skipped: 0}
 
 // duration returns the duration of a check that has made requests, with a space
@@ -71,7 +71,8 @@ func duration(r Result) string {
 	}
 }
 
-// Summary returns the line for the end.
+// Summary returns an empty line, and a line with the number of results of each
+// status.
 func (t *Text) Summary() string {
 	sum := 0
 	var parts []string

@@ -10,8 +10,8 @@ import (
 	"kshell/internal/stream"
 )
 
-// checkWebSocket opens a watch over a WebSocket, which runs nothing. It shows
-// whether everything between here and the API server passes WebSockets on.
+// checkWebSocket opens a watch over a WebSocket, which runs no command. It shows
+// whether the API server and all proxies before it accept WebSockets.
 func checkWebSocket(ctx context.Context, d *diagnosis) finding {
 	dialer, err := stream.NewDialer(d.conn.Config)
 	if err != nil {
@@ -23,7 +23,7 @@ func checkWebSocket(ctx context.Context, d *diagnosis) finding {
 		return passed("the API server opens WebSockets (tried with a watch, which runs nothing)")
 	case err == nil:
 		return passed("the API server opens WebSockets (tried with a watch, which runs nothing)").
-			with("the way from the API server to a container was not tried: name a pod for that")
+			with("the connection from the API server to a container was not checked: name a pod to check it")
 	case class == stream.RefusalNoRight || class == stream.RefusalNoReason:
 		f := skipped("it is tried with a watch of pods, and you may not watch pods in namespace %q", d.conn.Namespace)
 		f.refusal = class
@@ -85,7 +85,7 @@ func checkSubprotocols(ctx context.Context, d *diagnosis) finding {
 	case len(works) == len(stream.Protocols()):
 		f.message = fmt.Sprintf("all %d work", len(works))
 	case len(works) == 0:
-		f.status, f.message = Failed, "none works if it is the only one that is offered"
+		f.status, f.message = Failed, "no subprotocol works if it is the only one that is offered"
 	default:
 		f.message = strings.Join(works, ", ")
 		if works[0] != stream.V5 && works[0] != stream.V4 {
