@@ -74,14 +74,14 @@ func (r *recorder) requests() []*http.Request {
 	return slices.Clone(r.all)
 }
 
-// auditID returns the audit ID of all requests with credentials so far, which
-// must be the same. There must be a request for each of paths, which are parts
-// of URL paths.
+// auditID returns the audit ID of the requests so far. All requests with
+// credentials must have the same audit ID. For each element of paths, there must
+// be a request whose URL path contains it.
 func (r *recorder) auditID(t *testing.T, paths ...string) string {
 	t.Helper()
 	ids := map[string]bool{}
 	for _, req := range r.requests() {
-		// The probe of whether the server answers is anonymous.
+		// The request that checks whether the server answers has no credentials.
 		if req.URL.Path != "/version" {
 			ids[strings.Join(req.Header.Values("Audit-ID"), ",")] = true
 		}
@@ -99,7 +99,7 @@ func (r *recorder) auditID(t *testing.T, paths ...string) string {
 	return ""
 }
 
-// kshell runs kshell, which must end with an exit code, and returns stderr.
+// kshell runs kshell, checks its exit code, and returns what it wrote to stderr.
 func kshell(t *testing.T, s *sandbox.Server, code int, args ...string) (stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program(t), args...)
@@ -193,7 +193,8 @@ func TestAuditID_Clusters(t *testing.T) {
 	r.auditID(t, "/pods")
 }
 
-// The reason is in each request, and in the annotation of a pod.
+// The header User-Agent of each request contains the reason. (testdata/reason.txtar
+// tests the annotation of the pod.)
 func TestReason(t *testing.T) {
 	t.Parallel()
 	s := runSandbox(t, sandbox.Config{})
@@ -250,8 +251,8 @@ func TestReason_Asked(t *testing.T) {
 	}
 }
 
-// The setting guard also applies to --attach of node-shell, to --attach and
-// --end of sessions, and to gc. The question names the pod.
+// The setting guard also applies to node-shell --attach, exec --attach,
+// sessions --end and node-shell gc. The question describes what will be done.
 func TestGuard_Running(t *testing.T) {
 	t.Parallel()
 	s := runSandbox(t, sandbox.Config{})
@@ -261,7 +262,7 @@ func TestGuard_Running(t *testing.T) {
 		{"node-shell --attach", `the shell of pod node-shell-node2-\w+ on node node2`, "no"},
 		{"node-shell gc --older-than 1ns", `delete 1 pod of node shells in namespace default`, "no"},
 		{"sessions web --end 0", `end session 0 in pod/web in namespace default`, "no"},
-		{"exec --attach web", `a session that runs already in pod/web, namespace default`, "no"},
+		{"exec --attach web", `a session that is already running in pod/web, namespace default`, "no"},
 		{"node-shell --attach", `the shell of pod node-shell-node2-\w+ on node node2`, "sandbox"},
 	} {
 		c := open(t, s, "env", append([]string{settings, program(t)}, strings.Fields(test.args)...)...)

@@ -26,8 +26,8 @@ func (a *app) confirm(ctx context.Context, question string) (yes bool, err error
 	return slices.Contains([]string{"y", "yes"}, strings.ToLower(line)), nil
 }
 
-// readAnswer reads a line from the terminal in, and returns it without spaces at
-// its ends. out is the terminal with the question. The error is io.EOF after
+// readAnswer reads a line from the terminal in, and returns it without leading and
+// trailing space. out is the terminal that shows the question. The error is io.EOF after
 // Ctrl-D, or the cause of ctx if ctx is canceled.
 func readAnswer(ctx context.Context, in io.Reader, out io.Writer) (string, error) {
 	input, err := terminal.NewInput(in)
@@ -55,15 +55,15 @@ type dialog struct {
 	in     io.Reader
 	out    io.Writer
 	notice *notice.Printer // writes to out
-	files  []*os.File      // to close
+	files  []*os.File      // the files that close closes
 }
 
-// errNoTerminal means that there is no terminal for a question.
+// errNoTerminal means that no terminal is available to ask the user.
 var errNoTerminal = errors.New("there is no terminal")
 
 // openDialog returns the terminal of the user. If only one of stdin and stderr
-// is a terminal, the terminal of the process takes the place of the other. If
-// neither is a terminal, or the process has no terminal, the error is
+// is a terminal, the controlling terminal is used in place of the other. If
+// neither is a terminal, or there is no controlling terminal, the error is
 // errNoTerminal. The caller must call close.
 func (a *app) openDialog() (*dialog, error) {
 	in, out := terminal.IsTerminal(a.In), terminal.IsTerminal(a.Err)
@@ -89,7 +89,7 @@ func (a *app) openDialog() (*dialog, error) {
 
 func (d *dialog) close() {
 	for _, f := range d.files {
-		_ = f.Close() // nothing was written that could be lost
+		_ = f.Close() // writes to a terminal are not buffered
 	}
 }
 

@@ -137,8 +137,8 @@ func markdown(text string) string {
 	return b.String()
 }
 
-// commandsPage returns docs/commands.md. It lists the flags that all commands
-// have once.
+// commandsPage returns docs/commands.md. The flags that all commands share are
+// listed only once.
 func commandsPage() string {
 	var b strings.Builder
 	b.WriteString("# Commands\n\n" +

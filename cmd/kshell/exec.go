@@ -43,9 +43,9 @@ Session:
   -i, --stdin              pass stdin to the command
   -t, --tty                stdin is a terminal (needs -i)
       --shell NAME         shell to open (default: bash, sh or ash)
-      --resume             keep it running when the connection is lost
-      --detach             start it, and leave it running
-      --attach             continue it: --attach POD [ID]
+      --resume             keep the command running if the connection is lost
+      --detach             start the command, and leave it running
+      --attach             attach to a running command: --attach POD [ID]
 
 Scripting:
       --env NAME=VALUE     set an environment variable for the command
@@ -185,7 +185,7 @@ func (a *app) execCommand(ctx context.Context, p *execPlan, status *statusRecord
 // connectAndPick connects to the server and, if p.pick is set, lets the user
 // choose the pod from a list.
 func (a *app) connectAndPick(ctx context.Context, p *execPlan) (*kubeconfig.Connection, *remote.Cluster, error) {
-	kube, err := a.connect(ctx, connectOptions{acts: true})
+	kube, err := a.connect(ctx, connectOptions{needsReason: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -61,19 +61,21 @@ func (a *app) recordNotice() string {
 	}
 }
 
-// place is what the user must name before a command is run there.
-type place struct{ kind, name string }
+// confirmTarget is what the user must name to confirm a command. Its kind is
+// "context", "cluster" or "server".
+type confirmTarget struct{ kind, name string }
 
-// placeOf returns the cluster of a Headlamp server, or else the context, or the
-// server if a flag replaces the server of the context.
-func (a *app) placeOf(conn *kubeconfig.Connection) place {
+// confirmTargetOf returns the cluster of a Headlamp server, the server if no
+// context is selected or if --server or --cluster replaces the server of the
+// context, and otherwise the context.
+func (a *app) confirmTargetOf(conn *kubeconfig.Connection) confirmTarget {
 	switch {
 	case a.headlampCluster != "":
-		return place{"cluster", a.headlampCluster}
+		return confirmTarget{"cluster", a.headlampCluster}
 	case conn.Context == "" || !a.headlamp.used && (a.kube.Server != "" || a.kube.Cluster != ""):
-		return place{"server", hostOf(conn.Config)}
+		return confirmTarget{"server", hostOf(conn.Config)}
 	}
-	return place{"context", conn.Context}
+	return confirmTarget{"context", conn.Context}
 }
 
 // hostOf returns the host and port in the address of the API server.
@@ -87,47 +89,47 @@ func hostOf(cfg *rest.Config) string {
 
 // confirmContext asks the user to type the name of the context, if the setting
 // guard requires that and --confirm-context is not given. action describes for
-// the user what follows. Nothing was sent to a pod before, and nothing was
-// changed. If the name is wrong, or there is no terminal, confirmContext returns
-// a usage error.
+// the user what will be done. Callers must call confirmContext before they run a
+// command in a pod, create an object or delete one. If the name is wrong, or
+// there is no terminal, confirmContext returns a usage error.
 func (a *app) confirmContext(ctx context.Context, conn *kubeconfig.Connection, action string) error {
 	mode, err := a.settings.Guard.OneOf(guardNever, guardAsk)
 	if err != nil {
 		return err
 	}
-	where := a.placeOf(conn)
-	hint := fmt.Sprintf("--%s %s", confirmFlag, script.Quote(where.name))
+	target := a.confirmTargetOf(conn)
+	hint := fmt.Sprintf("--%s %s", confirmFlag, script.Quote(target.name))
 	switch {
-	case a.confirmed.given && a.confirmed.text != where.name:
+	case a.confirmed.given && a.confirmed.text != target.name:
 		return outcome.NewUsageError(
 			fmt.Sprintf("nothing was done: --%s is %q, and the %s is %q",
-				confirmFlag, a.confirmed.text, where.kind, where.name),
+				confirmFlag, a.confirmed.text, target.kind, target.name),
 			"check --context and the kubeconfig, or type "+hint)
 	case a.confirmed.given || mode == guardNever:
 		return nil
 	}
-	return a.askContext(ctx, where, fmt.Sprintf("%s %s: %s", where.kind, where.name, action), hint)
+	return a.askContext(ctx, target, fmt.Sprintf("%s %s: %s", target.kind, target.name, action), hint)
 }
 
-// askContext asks the user to type the name of where. hint has the flag that
+// askContext asks the user to type the name of target. hint contains the flag that
 // replaces the question.
-func (a *app) askContext(ctx context.Context, where place, description, hint string) error {
+func (a *app) askContext(ctx context.Context, target confirmTarget, description, hint string) error {
 	d, err := a.openDialog()
 	if err != nil {
 		return outcome.NewUsageError(fmt.Sprintf(
 			"the %s must be confirmed (setting %s from %s), and there is no terminal for the question",
-			where.kind, a.settings.Guard.Key, a.settings.Guard.Source), hint)
+			target.kind, a.settings.Guard.Key, a.settings.Guard.Source), hint)
 	}
 	defer d.close()
 	d.notice.NoteAlways("%s", description)
-	answer, err := d.ask(ctx, fmt.Sprintf("type the name of the %s to continue:", where.kind))
+	answer, err := d.ask(ctx, fmt.Sprintf("type the name of the %s to continue:", target.kind))
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		return err
-	case answer != where.name:
+	case answer != target.name:
 		return outcome.NewUsageError(
-			fmt.Sprintf("nothing was done: %q is not the name of the %s", answer, where.kind),
-			fmt.Sprintf("type %s when you are asked", where.name))
+			fmt.Sprintf("nothing was done: %q is not the name of the %s", answer, target.kind),
+			fmt.Sprintf("type %s when you are asked", target.name))
 	}
 	return nil
 }
@@ -140,7 +142,7 @@ func (p *execPlan) action(namespace string) string {
 	what := "a shell"
 	switch {
 	case p.attach != nil:
-		what = "a session that runs already"
+		what = "a session that is already running"
 	case len(p.command) > 0:
 		what = "the command " + shortCommand(p.command)
 	}

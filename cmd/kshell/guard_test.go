@@ -9,7 +9,7 @@ import (
 	"kshell/internal/pod"
 )
 
-func TestPlaceOf(t *testing.T) {
+func TestConfirmTargetOf(t *testing.T) {
 	conn := &kubeconfig.Connection{Config: &rest.Config{Host: "https://10.0.0.1:6443/k8s"}, Context: "prod"}
 	account := &kubeconfig.Connection{Config: conn.Config, Context: kubeconfig.InCluster}
 	noContext := &kubeconfig.Connection{Config: conn.Config}
@@ -17,19 +17,22 @@ func TestPlaceOf(t *testing.T) {
 		name string
 		set  func(*app)
 		conn *kubeconfig.Connection
-		want place
+		want confirmTarget
 	}{
-		{"context", func(*app) {}, conn, place{"context", "prod"}},
-		{"service account", func(*app) {}, account, place{"context", "(in-cluster)"}},
-		{"no context", func(*app) {}, noContext, place{"server", "10.0.0.1:6443"}},
-		{"--server", func(a *app) { a.kube.Server = "x" }, conn, place{"server", "10.0.0.1:6443"}},
-		{"--cluster", func(a *app) { a.kube.Cluster = "x" }, conn, place{"server", "10.0.0.1:6443"}},
-		{"Headlamp", func(a *app) { a.headlamp.used, a.headlampCluster = true, "main" }, conn, place{"cluster", "main"}},
-		{"upload to Headlamp", func(a *app) { a.headlamp.used = true }, conn, place{"context", "prod"}},
+		{"context", func(*app) {}, conn, confirmTarget{"context", "prod"}},
+		{"service account", func(*app) {}, account, confirmTarget{"context", "(in-cluster)"}},
+		{"no context", func(*app) {}, noContext, confirmTarget{"server", "10.0.0.1:6443"}},
+		{"--server", func(a *app) { a.kube.Server = "x" }, conn, confirmTarget{"server", "10.0.0.1:6443"}},
+		{"--cluster", func(a *app) { a.kube.Cluster = "x" }, conn, confirmTarget{"server", "10.0.0.1:6443"}},
+		{
+			"Headlamp", func(a *app) { a.headlamp.used, a.headlampCluster = true, "main" }, conn,
+			confirmTarget{"cluster", "main"},
+		},
+		{"upload to Headlamp", func(a *app) { a.headlamp.used = true }, conn, confirmTarget{"context", "prod"}},
 	} {
 		a := newTestApp()
 		test.set(a)
-		if got := a.placeOf(test.conn); got != test.want {
+		if got := a.confirmTargetOf(test.conn); got != test.want {
 			t.Errorf("%s: got %+v, want %+v", test.name, got, test.want)
 		}
 	}
@@ -38,12 +41,12 @@ func TestPlaceOf(t *testing.T) {
 func TestExecPlan_Action(t *testing.T) {
 	web := pod.Target{Kind: "pod", Name: "web"}
 	for want, p := range map[string]*execPlan{
-		"a shell in pod/web, namespace dev":                     {target: web},
-		"a shell in pod/web, container app, namespace dev":      {target: web, container: "app"},
-		"the command ls '/a b' in pod/web, namespace dev":       {target: web, command: []string{"ls", "/a b"}},
-		"a shell in a pod of deployment/web, namespace dev":     {target: pod.Target{Kind: "deployment", Name: "web"}},
-		"a session that runs already in pod/web, namespace dev": {target: web, attach: &attachPlan{}},
-		"a session that runs already in a pod, namespace dev":   {attach: &attachPlan{}},
+		"a shell in pod/web, namespace dev":                           {target: web},
+		"a shell in pod/web, container app, namespace dev":            {target: web, container: "app"},
+		"the command ls '/a b' in pod/web, namespace dev":             {target: web, command: []string{"ls", "/a b"}},
+		"a shell in a pod of deployment/web, namespace dev":           {target: pod.Target{Kind: "deployment", Name: "web"}},
+		"a session that is already running in pod/web, namespace dev": {target: web, attach: &attachPlan{}},
+		"a session that is already running in a pod, namespace dev":   {attach: &attachPlan{}},
 	} {
 		if got := p.action("dev"); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -25,8 +25,8 @@ func (f *helpFlags) addTo(flags *pflag.FlagSet) {
 	flags.Lookup(helpAllFlag).NoOptDefVal = "true"
 }
 
-// helpAllValue is the value of --help-all. It also sets --help, for which cobra
-// prints the help instead of running the command.
+// helpAllValue is the value of --help-all. It also sets --help, so cobra prints
+// the help instead of running the command.
 type helpAllValue helpFlags
 
 // Set implements pflag.Value.

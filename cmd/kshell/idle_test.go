@@ -41,7 +41,7 @@ func TestRecordNotice(t *testing.T) {
 	}
 }
 
-// A shell in which no key is typed ends with exit code 255, although the remote
+// A shell in which no key is typed ends with exit code 255, even if the command
 // writes output. The terminal is restored, and the remote shell ends.
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
@@ -104,7 +104,7 @@ func TestIdleTimeout_NodeShell(t *testing.T) {
 	c.mustEnd(255)
 	for begin := time.Now(); !strings.Contains(kshell(t, s, 0, "node-shell", "list"), "there are no node shells"); {
 		if time.Since(begin) > deadline {
-			t.Fatal("the node shell is left")
+			t.Fatal("the pod of the node shell was not deleted")
 		}
 	}
 }

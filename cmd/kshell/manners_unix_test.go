@@ -19,8 +19,8 @@ func seeded(t *testing.T) *sandbox.Server {
 	return runSandbox(t, sandbox.Config{})
 }
 
-// narrow are the arguments of open before those of kshell: they make the terminal
-// 20 columns wide.
+// narrow returns arguments of sh that run kshell in a terminal of 20 columns. The
+// arguments of kshell must be appended.
 func narrow(t *testing.T) []string {
 	t.Helper()
 	return []string{"-c", `stty cols 20; exec "$@"`, "sh", program(t)}
@@ -120,8 +120,8 @@ func TestNoColor(t *testing.T) {
 	}
 }
 
-// What takes longer than a second shows its progress in a line, which is removed at
-// the end.
+// An operation that takes longer than a second shows a progress line, which is
+// removed when the operation ends.
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

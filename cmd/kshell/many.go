@@ -190,11 +190,10 @@ func (a *app) runMany(
 	return fanout.Run(ctx, targets, o)
 }
 
-// limitMemory makes the garbage collector run often enough that the process
-// takes no more memory than the program, the parallel connections and the pods
-// need. By default, the collector runs when the memory in use has doubled.
-// restore undoes that. If the variable GOMEMLIMIT is set, limitMemory does
-// nothing.
+// limitMemory sets the memory limit of the garbage collector to an estimate of what
+// the program, the parallel connections and the pods need. Without a limit, the
+// collector runs when the memory in use has doubled. restore sets the previous
+// limit. If the variable GOMEMLIMIT is set, limitMemory does nothing.
 func limitMemory(parallel, pods int) (restore func()) {
 	const ( // in bytes
 		program    = 14 << 20

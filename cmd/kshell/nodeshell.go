@@ -45,7 +45,7 @@ type nodeFlags struct {
 // nodeFlagsText are the flags that kshell node-shell --help lists.
 const nodeFlagsText = `
 Target:
-  -l, --selector LABELS    nodes with these labels, as disk=ssd (with --all)
+  -l, --selector LABELS    nodes with these labels, e.g. disk=ssd (with --all)
       --all                run the command on all nodes, or on those of -l
 
 Pod:
@@ -155,7 +155,7 @@ command, and on a terminal, kshell opens a login shell, and attaches to it again
 
 // nodeShell executes the plan of a node-shell command line.
 func (a *app) nodeShell(ctx context.Context, p *nodePlan) error {
-	kube, err := a.connect(ctx, connectOptions{nodeShell: true, acts: !p.dryRun})
+	kube, err := a.connect(ctx, connectOptions{nodeShell: true, needsReason: !p.dryRun})
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}

@@ -32,13 +32,13 @@ Flags:
 	return cmd
 }
 
-// nodeManagerIn returns a Manager to list pods, and to delete them if deletes is
-// set, its connection, and the namespace in which to search. An empty namespace means all
-// namespaces.
+// nodeManagerIn returns a Manager, its connection, and the namespace in which to
+// search for pods. An empty namespace means all namespaces. deletes means that the
+// caller deletes pods; see connectOptions.
 func (a *app) nodeManagerIn(
 	ctx context.Context, allNamespaces, deletes bool,
 ) (m *nodeshell.Manager, kube *kubeconfig.Connection, namespace string, err error) {
-	kube, err = a.connect(ctx, connectOptions{nodeShell: true, acts: deletes})
+	kube, err = a.connect(ctx, connectOptions{nodeShell: true, needsReason: deletes})
 	if err != nil {
 		return nil, nil, "", outcome.ContextCause(ctx, err)
 	}

@@ -113,14 +113,16 @@ func (a *app) pickContainer(ctx context.Context, chosen *corev1.Pod) (string, er
 
 // podChoice is a list of pods from which the user chooses one.
 type podChoice struct {
-	names []string
-	list  picker.List
-	pod   func(ctx context.Context, i int) (*corev1.Pod, error)
+	names []string    // of the pods
+	list  picker.List // a row for each pod
+	// pod returns the pod at an index of names. It may request the pod.
+	pod func(ctx context.Context, i int) (*corev1.Pod, error)
 }
 
 // podsToPick returns the pods that p selects. If it selects all pods of the
 // namespace, or those of a label selector, there may be thousands. In that case,
-// podsToPick requests only the rows of the list, and the chosen pod later.
+// podsToPick requests only the rows of the list, and podChoice.pod requests the
+// chosen pod.
 func (a *app) podsToPick(
 	ctx context.Context, kube *kubeconfig.Connection, c *remote.Cluster, p *execPlan,
 ) (podChoice, error) {

@@ -24,8 +24,8 @@ const (
 	reasonOptional = "optional"
 )
 
-// userAgent returns the header User-Agent. It contains the reason, unless that
-// is "".
+// userAgent returns the value of the header User-Agent. It contains the reason, if
+// there is one.
 func userAgent(reason string) string {
 	agent := fmt.Sprintf("kshell/%s (%s/%s)", version, runtime.GOOS, runtime.GOARCH)
 	if encoded, _ := encodeReason(reason); encoded != "" {
@@ -36,8 +36,8 @@ func userAgent(reason string) string {
 
 // encodeReason returns the reason for a header: one line, in which each
 // character that is not printable ASCII, and each of ", \ and %, is
-// percent-encoded as in a URL. cut reports whether the reason was longer than
-// maxReason characters, and its end was cut off.
+// percent-encoded as in a URL. cut reports whether the encoded reason was
+// longer than maxReason characters and was truncated.
 func encodeReason(reason string) (encoded string, cut bool) {
 	var b strings.Builder
 	for _, r := range oneLine(reason) {

@@ -427,7 +427,7 @@ func TestResume_NotPossible(t *testing.T) {
 }
 
 // If each connection is lost before the agent runs, kshell does not report that the
-// command may run.
+// command may still be running.
 func TestResume_LostBeforeStart(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t)

@@ -182,12 +182,12 @@ type connectOptions struct {
 	// nodeShell means that the defaults of a Headlamp server for node shells
 	// apply.
 	nodeShell bool
-	// diagnosing means that a Headlamp server is asked in any case, and that the
-	// caller reports the notes of the connection.
+	// diagnosing means that a request is always made to a Headlamp server, and that
+	// the caller reports the notes of the connection.
 	diagnosing bool
-	// acts means that the command runs something in a container or deletes
-	// something. The setting reason then applies.
-	acts bool
+	// needsReason means that the command runs something in a container, creates a
+	// pod or deletes one. The setting reason applies to it.
+	needsReason bool
 }
 
 // connect loads the kubeconfig and the settings, and determines whether
@@ -209,7 +209,7 @@ func (a *app) connectLoaded(
 	if err := a.checkHTTPRule(a.settings.HTTP); err != nil {
 		return nil, err
 	}
-	if o.acts {
+	if o.needsReason {
 		if err := a.requireReason(ctx); err != nil {
 			return nil, err
 		}
@@ -247,8 +247,8 @@ func (a *app) connectLoaded(
 	return conn, nil
 }
 
-// identify makes clients of cfg send the name of this program, the reason and
-// the audit ID with each request.
+// identify makes clients of cfg send the name and version of kshell, the reason
+// and the audit ID with each request.
 func (a *app) identify(cfg *rest.Config) {
 	cfg.UserAgent = userAgent(a.reason)
 	apiclient.SetAuditID(cfg, a.auditID)
@@ -309,7 +309,7 @@ func (a *app) load() (*kubeconfig.Loaded, error) {
 }
 
 // readSettings reads the settings for the context of loaded. It returns the
-// settings file, or nil if there is none.
+// settings file, or nil if no settings file exists.
 func (a *app) readSettings(loaded *kubeconfig.Loaded) (*settings.File, error) {
 	file, err := a.loadSettings()
 	if err != nil {

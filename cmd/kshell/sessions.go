@@ -137,7 +137,7 @@ type foundSession struct {
 
 // sessions executes a plan.
 func (a *app) sessions(ctx context.Context, p *sessionsPlan) error {
-	kube, err := a.connect(ctx, connectOptions{acts: true}) // it runs a command in each container
+	kube, err := a.connect(ctx, connectOptions{needsReason: true}) // it runs a command in each container
 	if err != nil {
 		return outcome.ContextCause(ctx, err)
 	}

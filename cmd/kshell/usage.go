@@ -49,8 +49,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usage(cmd, err.Error())
 }
 
-// didYouMean returns err. If the user may have meant other names by wanted, which
-// does not exist, the hint asks that instead. Each name is printed after prefix.
+// didYouMean returns err, which reports that the name wanted does not exist. If some
+// of names are similar to wanted, the hint of the error suggests them, each after
+// prefix.
 func didYouMean(wanted string, names []string, prefix string, err error) error {
 	question := similar.DidYouMean(wanted, names, prefix)
 	if question == "" {
@@ -70,8 +71,8 @@ func visibleFlags(cmd *cobra.Command) []string {
 	return names
 }
 
-// unknownCommand returns the usage error for name, which is no subcommand of
-// cmd. Its hint names the subcommands that the user may have meant.
+// unknownCommand returns the usage error for name, which is not a subcommand of
+// cmd. Its hint suggests subcommands with similar names.
 func unknownCommand(cmd *cobra.Command, name string) error {
 	err := usage(cmd, "unknown command "+strconv.Quote(name))
 	cmd.SuggestionsMinimumDistance = 2

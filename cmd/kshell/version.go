@@ -12,8 +12,8 @@ import (
 	"kshell/internal/outcome"
 )
 
-// version and commit are set by the linker, from git. If commit is empty, the
-// commit that the go command has recorded in the binary is used.
+// The linker sets version and commit, from git. If commit is empty, thisVersion uses
+// the commit that the go command recorded in the binary.
 var (
 	version = "dev"
 	commit  = ""
