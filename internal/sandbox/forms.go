@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// The forms of a list.
+// form is the form in which the server returns a list.
 type form int
 
 const (

@@ -17,13 +17,13 @@ import (
 // NodeImage is an image from which a node can be entered with nsenter. Its
 // nsenter runs a command whose PATH has the node's own programs before those of
 // the machine. One of the node's programs is hostname, which prints the name of
-// the node. Pods with hostPID have the same nsenter, unless the programs of their
-// image are limited (see AddImage): so nothing enters the machine itself, even if
-// the sandbox runs as root.
+// the node. Pods with hostPID also use this nsenter, unless the programs of their
+// image are limited (see AddImage). Their commands do not enter the namespaces of the
+// machine, even if the sandbox runs as root.
 const NodeImage = "sandbox/node:1"
 
-// nodeNames are the names of the nodes. Pods that name no node are on the first
-// one.
+// nodeNames are the names of the nodes. Pods without a node name are on the first
+// node.
 var nodeNames = []string{"node1", "node2"}
 
 // node returns a ready node.

@@ -37,8 +37,8 @@ const image = "sandbox/local:1"
 //	node1, node2     nodes
 //
 // The pods are on node1, except the second pod of deploy/web and pod db-0, which
-// are on node2. All pods have the same creation time. The namespace restricted enforces the
-// level "restricted" of Pod Security, in part: see checkPodSecurity.
+// are on node2. All pods have the same creation time. The namespace restricted
+// enforces the level "restricted" of Pod Security, in part: see checkPodSecurity.
 func (s *Server) seed() error {
 	for _, ns := range []string{"default", "other", "kube-system", "restricted"} {
 		o := &corev1.Namespace{

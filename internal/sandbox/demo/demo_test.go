@@ -113,8 +113,8 @@ func startDemo(t *testing.T, env ...string) *screen {
 	return s
 }
 
-// interruptible returns a new descriptor of f, and closes f. Close of the new one
-// ends its reads.
+// interruptible closes f, and returns a file with a duplicate of its descriptor.
+// Close of that file ends reads from it.
 func interruptible(t *testing.T, f *os.File) *os.File {
 	t.Helper()
 	defer func() { _ = f.Close() }() // the new descriptor stays open
@@ -317,8 +317,8 @@ func TestDemo_Signals(t *testing.T) {
 	}
 }
 
-// A closed terminal sends SIGHUP to the demo, which is then the first process of
-// the terminal's session.
+// When the terminal is closed, the kernel sends SIGHUP to the demo, which is the
+// session leader.
 func TestDemo_TerminalClosed(t *testing.T) {
 	s := startDemo(t)
 	s.expect("in-the-pod> ")

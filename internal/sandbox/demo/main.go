@@ -55,9 +55,9 @@ func parse(args []string, stderr io.Writer) (options, bool) {
 	return o, ok
 }
 
-// run returns the exit code: 0 when the shell has ended, with whatever code, or
-// when the tour has ended or was left; 1 if the demo could not start, or the tour
-// failed; 2 for wrong usage; 128+n after signal n.
+// run returns the exit code: 0 if the shell ended, with any exit code, or if the tour
+// ended or the user left it; 1 if the demo could not start, or the tour failed; 2 for
+// wrong usage; 128+n after signal n.
 func run(args []string, stdin, stdout *os.File, stderr io.Writer) int {
 	o, ok := parse(args, stderr)
 	if !ok {

@@ -11,7 +11,7 @@ import (
 	"kshell/internal/sandbox"
 )
 
-// stage is a running sandbox with kshell, in a temporary directory.
+// stage is a temporary directory with a running sandbox, kshell and its settings.
 type stage struct {
 	dir    string
 	bin    string // a directory that contains kshell
@@ -19,11 +19,11 @@ type stage struct {
 	server *sandbox.Server
 }
 
-// settings are the settings of kshell. Without this one, the session agents of exec
-// --resume would be in /tmp, which the containers share with the machine: kshell
-// sessions would list each session once per container, and close would not remove
-// them. The directory in the setting is the working directory of a command, which
-// is the container's own.
+// settings are the settings of kshell. The session agents of exec --resume are in the
+// working directory of the command, which each container has for itself. Without this
+// setting, they would be in /tmp, which all containers share with the machine: kshell
+// sessions would list each session once per container, and close would not remove the
+// agents.
 const settings = "resume-dir: /proc/self/cwd\n"
 
 // newStage starts a sandbox. kshell is the path of the binary.
@@ -92,8 +92,8 @@ func (s *stage) variables() [][2]string {
 	return [][2]string{{"KUBECONFIG", s.server.Kubeconfig()}, {"KSHELL_CONFIG", s.config}}
 }
 
-// environ returns the environment for programs that run kshell: that of the
-// demo, with its variables, and without the user's own settings of kshell.
+// environ returns the environment for programs that run kshell: the environment of
+// the demo without the user's KSHELL_ variables, and with variables and PATH.
 func (s *stage) environ() []string {
 	var env []string
 	for _, v := range os.Environ() {

@@ -28,7 +28,7 @@ func wrap(text string, width int) string {
 	return b.String()
 }
 
-// intro ends before the export line.
+// intro is printed before the export line.
 const intro = `This is the kshell demo. It opens a shell in a pod of deploy/web: kshell exec -it deploy/web
 There is no cluster: the pods are processes on this machine. They run as your user and are not isolated.
 To leave the pod: exit or Ctrl-D. Then you get a local prompt. To end the demo and remove its files: exit again.
@@ -60,8 +60,8 @@ To end the demo and remove its files: exit or Ctrl-D
 `
 
 // startup is the startup file of the demo's shell. %[1]s is the export line, and
-// the other arguments are the texts suspended, back and more, quoted. set -m turns on job
-// control, which bash does not have while it reads its startup file: kshell runs
+// the other arguments are the texts suspended, back and more, quoted. set -m turns on
+// job control, which bash does not have while it reads its startup file: kshell runs
 // in its own process group, and the shell notices when kshell is suspended. The
 // last command of the file sets $? to the exit code of the pod's shell.
 const startup = `%[1]s

@@ -20,17 +20,17 @@ import (
 type tour struct {
 	*stage
 	guide
-	shell *program // of the steps about a shell
+	shell *program // the shell of steps 3 to 6; nil before step 3
 }
 
-// step is a text that explains what follows, and what follows.
+// step is a part of the tour.
 type step struct {
-	text string
-	do   func(*tour, context.Context) error // nil: nothing
+	text string                             // printed before do is called
+	do   func(*tour, context.Context) error // may be nil
 }
 
-// steps returns the steps of the tour. The session agent, which continues a shell
-// after a lost connection, is a program for Linux.
+// steps returns the steps of the tour. The step with --resume needs Linux, because
+// the session agent is a program for Linux.
 func steps() []step {
 	all := []step{{introOfTour, nil}, {oneShot, (*tour).oneShot}, {fanOut, (*tour).fanOut}}
 	if runtime.GOOS == "linux" {
@@ -129,8 +129,8 @@ func (t *tour) open(ctx context.Context, line string) (err error) {
 	)
 }
 
-// firstError returns err or, if it is nil, calls the functions until one of them
-// returns an error.
+// firstError returns err if it is not nil. Otherwise, it calls the functions until one
+// of them returns an error, and returns that error.
 func firstError(err error, then ...func() error) error {
 	for _, f := range then {
 		if err != nil {
@@ -141,9 +141,8 @@ func firstError(err error, then ...func() error) error {
 	return err
 }
 
-// pullPlug makes the server reset all connections and refuse new ones, until the
-// countdown of kshell was shown for a moment. A command that counts runs in the
-// shell.
+// pullPlug starts a command that counts in the shell. It then makes the server reset
+// all connections and refuse new ones, until kshell has shown its countdown twice.
 func (t *tour) pullPlug(ctx context.Context) error {
 	p := t.shell
 	if err := firstError(

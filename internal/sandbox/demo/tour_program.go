@@ -21,7 +21,7 @@ import (
 // stepTimeout is how long the tour waits for an expected output.
 const stepTimeout = time.Minute
 
-// program is a command line on a pty. Its output is shown on the user's terminal.
+// program is a command line that runs on a pty. Its output is shown on the user's terminal.
 type program struct {
 	guide *guide
 	cmd   *exec.Cmd
@@ -36,8 +36,8 @@ type program struct {
 	changed chan struct{} // receives after new output; 1 slot
 }
 
-// start runs a command line by sh in a terminal of the same size as the user's. The
-// caller must call end.
+// start runs a command line with sh, on a pty of the same size as the user's terminal.
+// The caller must call end.
 func (g *guide) start(ctx context.Context, s *stage, line string) (*program, error) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", line)
 	cmd.Env = s.environ()
@@ -85,7 +85,8 @@ func (p *program) read() {
 	}
 }
 
-// followSize passes on changes of the size of the user's terminal.
+// followSize sets the size of the pty when the size of the user's terminal changes,
+// until end is called.
 func (p *program) followSize() {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, syscall.SIGWINCH)
@@ -100,7 +101,8 @@ func (p *program) followSize() {
 	}
 }
 
-// end hangs up the terminal, and waits for the end of the program.
+// end sends SIGHUP to the program, and SIGKILL if it does not exit in time. It waits
+// until the program has exited, and closes the pty.
 func (p *program) end() {
 	select {
 	case <-p.quit:
@@ -116,8 +118,7 @@ func (p *program) end() {
 	p.tasks.Wait()
 }
 
-// waitFor waits until the program has written a match of the expression, after
-// the previous match.
+// waitFor waits until the output after the previous match matches the expression.
 func (p *program) waitFor(ctx context.Context, expression string) error {
 	wanted := regexp.MustCompile(expression)
 	late := time.NewTimer(stepTimeout)
@@ -197,8 +198,8 @@ func (p *program) enter(ctx context.Context, line string) error {
 	return nil
 }
 
-// newPrompt makes the shell print another prompt, because a text of the tour has
-// replaced the previous one.
+// newPrompt makes the shell print another prompt: a text of the tour follows the
+// previous one.
 func (p *program) newPrompt(ctx context.Context) error {
 	if err := p.press(ctx, "\r"); err != nil {
 		return err
