@@ -96,6 +96,6 @@ func (c *ContainerCommand) Status(start time.Time, err error) outcome.Status {
 	return s
 }
 
-// Close implements Command. It releases what is known about the pod, so that the
-// memory of a Run does not grow with the number of commands that have ended.
+// Close implements Command. It releases the pod and the remote command, so the
+// garbage collector can free them while Run still runs other commands.
 func (c *ContainerCommand) Close() { c.target.Found, c.remote = nil, nil }

@@ -125,7 +125,8 @@ func Run(ctx context.Context, targets []Target, o Options) error {
 	return r.conclude(ctx, results)
 }
 
-// directly is output.toStdout or output.toStderr for a file or pipe.
+// directly is the value of output.toStdout or output.toStderr for a file or pipe. It
+// only calls write.
 func directly(write func()) { write() }
 
 // Each calls f with each index below n, for up to parallel indexes at the same

@@ -36,7 +36,8 @@ func FindPods(ctx context.Context, s *Settings, r pod.Request) ([]Target, error)
 func podCommands(s *Settings, r pod.Request, running []pod.Found, skipped []pod.Skipped) []*podCommand {
 	var commands []*podCommand
 	add := func(found *pod.Found, container string, err error) {
-		// The pods of a list are in one array. A copy can be released alone.
+		// The pods of a list share one array. A copy of a pod can be freed before the
+		// others.
 		own := *found.Pod
 		found = &pod.Found{Pod: &own, Container: found.Container, Notes: found.Notes}
 		t := remote.Target{Namespace: r.Namespace, Pod: found.Pod.Name, Container: container, Found: found}

@@ -77,7 +77,7 @@ func (s sources) source() string {
 	return "the default"
 }
 
-// contextSource names what selects the context.
+// contextSource names the flag, file or account that selects the context.
 func (l *Loaded) contextSource() string {
 	switch name := l.flags.contextName(l.raw); {
 	case l.flags.Context != "":
@@ -90,8 +90,8 @@ func (l *Loaded) contextSource() string {
 	return "current-context in " + l.currentFile()
 }
 
-// currentFile returns the file that sets current-context: the first one that has
-// it. If it cannot be determined, currentFile returns the names of all files.
+// currentFile returns the file that sets current-context: the first one that
+// contains it. If the file cannot be determined, currentFile returns the names of all files.
 func (l *Loaded) currentFile() string {
 	if !l.files.allRegular() {
 		return l.files.String()
@@ -104,8 +104,8 @@ func (l *Loaded) currentFile() string {
 	return l.files.String()
 }
 
-// entrySource names what selects the cluster or the user. flag is the value of
-// the flag name.
+// entrySource names the flag or the context that selects the cluster or the user.
+// name is the name of the flag, and flag is its value.
 func (f *Flags) entrySource(raw *clientcmdapi.Config, flag, name string) string {
 	context := f.contextName(raw)
 	switch entry := raw.Contexts[context]; {
@@ -128,7 +128,8 @@ func contextEntry(name string, entry *clientcmdapi.Context) string {
 	return fmt.Sprintf("context %q in kubeconfig %s", name, entry.LocationOfOrigin)
 }
 
-// namespaceSource names what selects the namespace; see Flags.namespace.
+// namespaceSource names the flag, context or account that selects the namespace; see
+// Flags.namespace.
 func (f *Flags) namespaceSource(raw *clientcmdapi.Config) string {
 	name := f.contextName(raw)
 	switch context := raw.Contexts[name]; {

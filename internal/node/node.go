@@ -95,5 +95,5 @@ type Options struct {
 	// Recorded in annotations.
 	CreatedBy, CreatedFrom string // the local user and host; not recorded if empty
 	CreatedAt              time.Time
-	Reason                 string // why the pod is created, one line; not recorded if empty
+	Reason                 string // why the pod is created, in one line, for an annotation; "" means no annotation
 }

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// ASCIIOnly reports whether the locale of the environment has no UTF-8, so that
+// ASCIIOnly reports whether the locale of the environment does not use UTF-8, and
 // kshell's own texts must be ASCII. As in POSIX, the locale of characters is the
 // first of LC_ALL, LC_CTYPE and LANG that is not empty, and C by default. On
-// Windows, the console shows Unicode in any locale.
+// Windows, ASCIIOnly returns false: the console shows Unicode in any locale.
 func ASCIIOnly() bool {
 	if runtime.GOOS == "windows" {
 		return false

@@ -19,8 +19,8 @@ func Color(i int, text string) string {
 // if a program enables that.
 func ColorAllowed() bool { return os.Getenv("NO_COLOR") == "" && UpdatesAllowed() }
 
-// UpdatesAllowed reports whether a line on a terminal can be updated in place:
-// whether TERM is set, and not to dumb. On Windows it returns false, as
+// UpdatesAllowed reports whether a line on a terminal can be updated in place: TERM
+// must be set, and must not be dumb. On Windows it returns false, as
 // ColorAllowed does.
 func UpdatesAllowed() bool {
 	kind := os.Getenv("TERM")

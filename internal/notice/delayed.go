@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ProgressDelay is how long a wait takes before its progress is shown.
+// ProgressDelay is the delay after which the progress of a wait is shown.
 const ProgressDelay = time.Second
 
 // Delayed is a Progress that is shown only on a terminal, and only if the wait
@@ -30,7 +30,7 @@ func (p *Printer) ProgressAfter(delay time.Duration, text string) *Delayed {
 	return d
 }
 
-// show is called after the delay.
+// show shows the progress line. The timer calls it after the delay.
 func (d *Delayed) show() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -41,7 +41,7 @@ func (d *Delayed) show() {
 	d.update()
 }
 
-// Update reports a state.
+// Update reports a new state of the wait.
 func (d *Delayed) Update(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -56,7 +56,7 @@ func (d *Delayed) update() {
 	}
 }
 
-// End removes the line. A second End has no effect.
+// End removes the progress line. A second call has no effect.
 func (d *Delayed) End() {
 	d.timer.Stop()
 	d.mu.Lock()

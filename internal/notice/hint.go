@@ -13,7 +13,7 @@ type Commands interface {
 	Complete(command string) (completed, note string)
 }
 
-// CompleteHint returns a hint with its commands completed, as Hint prints it.
+// CompleteHint returns a hint as Hint prints it: with its commands completed.
 func (p *Printer) CompleteHint(hint string) string { return p.withCommands(hint) }
 
 // withCommands completes the commands in a hint, which are in backquotes, and

@@ -82,8 +82,7 @@ func (p *Printer) SetASCII() {
 	p.out.ascii = true
 }
 
-// inLocale returns a text as it is printed: after SetASCII, in ASCII. The caller
-// must hold o.mu.
+// inLocale returns text, in ASCII after SetASCII. The caller must hold o.mu.
 func (o *output) inLocale(text string) string {
 	if o.ascii {
 		return ASCII(text)

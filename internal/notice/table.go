@@ -11,10 +11,10 @@ import (
 // fit is printed as lists.
 const narrow = 40
 
-// TableIn returns the lines of Table for a terminal with this many columns; 0 means
-// no terminal, or an unknown width. The first row is the header. If the terminal has
-// less than 40 columns and the table is wider, each row becomes a list of lines
-// "HEADER: cell", with an empty line between two rows.
+// TableIn returns the lines of Table for a terminal of the given number of columns; 0
+// means no terminal, or an unknown width. The first row is the header. If the terminal
+// has fewer than 40 columns and the table is wider than the terminal, each row becomes
+// several lines "HEADER: cell", with an empty line between two rows.
 func TableIn(columns, gap int, rows [][]string) []string {
 	table := Table(gap, rows)
 	fits := func(line string) bool { return cells(line) <= columns }

@@ -11,7 +11,7 @@ import (
 type view struct {
 	List
 	color         bool
-	ellipsis      string // stands for the part of a name that is left out
+	ellipsis      string // replaces the middle of a shortened name
 	width, height int
 
 	query    []rune
@@ -104,7 +104,8 @@ func (v *view) lines() []string {
 		"Enter to choose, Esc to cancel", "Esc to cancel"))
 }
 
-// fit returns the first of the texts that fits in a line, or the last one.
+// fit returns the first of the texts that fits in a line, or the last text if none
+// fits.
 func (v *view) fit(texts ...string) string {
 	for _, text := range texts {
 		if utf8.RuneCountInString(text) <= v.width {
@@ -128,13 +129,13 @@ func (v *view) style(attributes, text string) string {
 	return "\x1b[" + attributes + "m" + text + "\x1b[0m"
 }
 
-// minName is the minimum length of a shortened name, in characters, unless even that
-// is too long.
+// minName is the minimum length of a shortened name, in characters, unless a name of
+// this length does not fit in the line.
 const minName = 12
 
-// format returns the header and the rows as aligned columns. If the line would be
-// longer than width, names are shortened, and if that is not enough, the last columns
-// are left out. ellipsis stands for the part of a name that is left out.
+// format returns the header and the rows as aligned columns. If a line would be
+// longer than width, names are shortened to minName, and if that is not enough, the
+// last columns are left out. ellipsis replaces the part of a name that is left out.
 func (l List) format(width int, ellipsis string) (header string, rows []string) {
 	all := append([][]string{l.Header}, l.Rows...)
 	widths := make([]int, len(l.Header))

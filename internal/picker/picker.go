@@ -47,7 +47,7 @@ type Options struct {
 	In      io.Reader // a terminal
 	Err     io.Writer
 	Color   bool
-	ASCII   bool              // the locale has only ASCII
+	ASCII   bool              // the locale does not use UTF-8; see notice.ASCIIOnly
 	Cleanup *cleanup.Registry // restores the terminal if the program ends early
 }
 

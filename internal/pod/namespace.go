@@ -34,10 +34,10 @@ func (e *NamespaceError) Unwrap() error { return e.Err }
 
 // explainMissing returns a *NamespaceError if err means that an object or pods
 // were not found, and if the namespace does not exist. Otherwise, and if the
-// user is not allowed to get the namespace, it returns err, to which it adds the
-// names of objects with similar names. It requests the
-// namespace, because the API server answers requests in a missing namespace as
-// if the namespace existed: an object is not found, and a list is empty.
+// user is not allowed to get the namespace, it adds the similar names of existing
+// objects to err, and returns err. It requests the namespace, because the API
+// server answers requests in a missing namespace as if the namespace existed: an
+// object is not found, and a list is empty.
 func (c *Client) explainMissing(ctx context.Context, namespace string, err error) error {
 	var noPods *NoPodsError
 	if !isNotFound(err) && (!errors.As(err, &noPods) || noPods.Target != (Target{})) {

@@ -101,8 +101,9 @@ func (c *Client) review(ctx context.Context, namespace string, rule Rule) (acces
 	return answer.Status, nil
 }
 
-// createReview creates a review and returns the answer. An error contains the
-// Status that the server has sent; that of Result.Raw does not.
+// createReview creates a review and returns the answer. The error is that of
+// Result.Error, which contains the Status of the server. The error of Result.Raw
+// does not.
 func (c *Client) createReview(ctx context.Context, path string, review []byte) ([]byte, error) {
 	result := c.groups[""].Post().AbsPath(path).
 		SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(review).Do(ctx)

@@ -17,7 +17,7 @@ import (
 // Row is a pod as `kubectl get pods` prints it. All texts are from the server.
 type Row struct{ Name, Ready, Status, Restarts, Age string }
 
-// ErrNoTable means that the server cannot print pods.
+// ErrNoTable means that the server does not return a list of pods as a Table.
 var ErrNoTable = errors.New("the server does not support tables")
 
 // acceptTable is the header Accept that asks for a Table of meta/v1. Kubernetes
@@ -95,8 +95,8 @@ func (c *Client) openRows(ctx context.Context, namespace string, set *podSet, pa
 	return r.Param("includeObject", include).Stream(ctx)
 }
 
-// row returns the first five cells, which are those of Row in each version of
-// Kubernetes. It returns ErrNoTable if r is not a row, but a pod.
+// row returns the first five cells as a Row. In all versions of Kubernetes, they are
+// the fields of Row. The error is ErrNoTable if r is a pod instead of a row.
 func (r *tableRow) row() (Row, error) {
 	if len(r.Cells) < 5 {
 		return Row{}, ErrNoTable

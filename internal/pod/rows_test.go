@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// tableServer starts a server that prints n pods, the last one first. It counts
-// the requests in pages. Without a selector, the rows must not contain objects. Every
+// tableServer starts a server that lists n pods in Tables, the last one first. It
+// counts the requests in pages. A request without a selector must not ask for objects. Every
 // second pod has the label app=web; the server ignores selectors.
 func tableServer(t *testing.T, n int, pages *int) *Client {
 	t.Helper()

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	similarLimit = 500 // the names that are compared: a larger namespace is not searched to its end
-	// acceptNames asks for the metadata of objects only. Kubernetes supports that
+	similarLimit = 500 // the maximum number of names that are compared
+	// acceptNames is the header Accept that asks only for the metadata of objects. Kubernetes supports that
 	// since 1.15; other servers may return whole objects.
 	acceptNames = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io, application/json"
 )

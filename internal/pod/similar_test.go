@@ -11,8 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// If a pod or a workload does not exist, the hint names those with a similar
-// name. A list that fails, and names that are not valid, are ignored.
+// If a pod or a workload does not exist, the hint suggests existing ones with
+// similar names. An error of the list, and names that are not valid, are ignored.
 func TestClient_SimilarNames(t *testing.T) {
 	exists := corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 	names := map[string]any{"kind": "PartialObjectMetadataList", "items": []any{

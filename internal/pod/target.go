@@ -94,7 +94,8 @@ func findKind(typed string) (kind, bool) {
 	return kind{}, false
 }
 
-// suggestions returns the singular and the short names of all types.
+// suggestions returns the names of types that can be suggested: the singular and the
+// short names.
 func suggestions() []string {
 	var all []string
 	for _, k := range kinds {
@@ -138,7 +139,7 @@ func (e *TargetError) Hint() string {
 	return cmp.Or(e.DidYouMean(), e.hint)
 }
 
-// DidYouMean returns the question whether the user meant one of Similar, or "".
+// DidYouMean returns a question that suggests the types in Similar, or "".
 func (e *TargetError) DidYouMean() string {
 	if len(e.Similar) == 0 {
 		return ""

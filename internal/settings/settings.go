@@ -64,13 +64,13 @@ type Settings struct {
 	Stateless  Value // see --headlamp-stateless; default: that of the flag
 	Resume     Value // see --resume; default: that of the flag
 	ResumeDir  Value // see --resume-dir; default: that of the flag
-	Guard      Value // "ask": see --confirm-context; default: "never"
+	Guard      Value // "ask" or "never", the default; see --confirm-context
 	// Reason is "required" or "optional", the default. It is read only from the
 	// file: the variable KSHELL_REASON contains the reason itself.
 	Reason      Value
 	IdleTimeout Value // see --idle-timeout, a Go duration; default: that of the flag
-	// Record is "true", "false", or a text for the user at the beginning of a
-	// session on a terminal; default: "false".
+	// Record is "true", "false", the default, or the text of a notice. It selects the
+	// notice that is printed before each session on a terminal.
 	Record Value
 }
 
@@ -92,9 +92,9 @@ type Value struct {
 	OfContext bool
 }
 
-// OneOf returns the text of a setting with a fixed set of values, which are
-// standard, the default, and others. It returns an error if the text is none of
-// them.
+// OneOf returns the text of a setting whose possible values are standard and others.
+// If the setting is not set, OneOf returns standard. It returns an error if the text
+// is any other value.
 func (v Value) OneOf(standard string, others ...string) (string, error) {
 	switch {
 	case v.Text == "":

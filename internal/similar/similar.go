@@ -1,5 +1,5 @@
-// Package similar finds the names that a user may have meant by a name that
-// does not exist.
+// Package similar finds the existing names that are similar to a name that a user
+// typed and that does not exist.
 //
 // It imports no other package of kshell, and every package may import it.
 package similar
@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	maxEdits  = 2
-	maxNames  = 3
-	shortName = 4 // a name of so many characters may have only one edit
+	maxEdits  = 2 // of a name that is longer than shortName
+	maxNames  = 3 // that Names returns
+	shortName = 4 // the length, in bytes, up to which only one edit is allowed
 )
 
-// Names returns the names that differ from wanted by at most two edits, or by
-// one if wanted is short: at most three names, the most similar first. Upper
-// and lower case are the same.
+// Names returns the names that differ from wanted by at most two edits, or by one
+// if wanted has at most four bytes. It returns at most three names, the most similar
+// first, and never wanted itself. It ignores case.
 func Names(wanted string, names []string) []string {
 	if wanted == "" {
 		return nil
@@ -39,8 +39,9 @@ func Names(wanted string, names []string) []string {
 	return found[:min(len(found), maxNames)]
 }
 
-// DidYouMean returns the question whether the user meant one of the names that
-// are similar to wanted, each after prefix. It returns "" if no name is similar.
+// DidYouMean returns a question that suggests the names that are similar to wanted,
+// such as "did you mean -c web or -c db?". Each name follows prefix. DidYouMean
+// returns "" if no name is similar.
 func DidYouMean(wanted string, names []string, prefix string) string {
 	found := Names(wanted, names)
 	if len(found) == 0 {
@@ -58,7 +59,7 @@ func DidYouMean(wanted string, names []string, prefix string) string {
 
 // Sort returns names sorted by their similarity to wanted: first the names that
 // contain wanted, then the others. Both groups are sorted by edit distance, then
-// alphabetically. Upper and lower case are the same.
+// alphabetically. The search for wanted and the edit distance ignore case.
 func Sort(wanted string, names []string) []string {
 	type scored struct {
 		name     string
@@ -85,8 +86,8 @@ func Sort(wanted string, names []string) []string {
 	return sorted
 }
 
-// distance returns the number of edits: characters to insert, remove or replace,
-// and pairs of adjacent characters to exchange.
+// distance returns the number of edits that change a to b: an edit inserts, removes
+// or replaces a character, or swaps two adjacent characters. It ignores case.
 func distance(a, b string) int {
 	return edlib.OSADamerauLevenshteinDistance(strings.ToLower(a), strings.ToLower(b))
 }
