@@ -38,13 +38,14 @@ var notWithAttach = []string{
 func planAttach(cmd *cobra.Command, f *execFlags, named []string, local terminals) (*execPlan, error) {
 	for _, name := range notWithAttach {
 		if changed(cmd, name) {
-			return nil, usage(cmd, "--attach and --"+name+" cannot be used together: the session runs already")
+			return nil, usage(cmd, "--attach and --"+name+" cannot be used together: the session is already running")
 		}
 	}
 	form := fmt.Sprintf("type `%s --attach POD [ID]`", cmd.CommandPath())
 	switch {
 	case cmd.ArgsLenAtDash() >= 0 && cmd.ArgsLenAtDash() < len(cmd.Flags().Args()):
-		return nil, outcome.NewUsageError("--attach and a command cannot be used together: the session runs already", form)
+		return nil, outcome.NewUsageError(
+			"--attach and a command cannot be used together: the session is already running", form)
 	case len(named) > 2:
 		return nil, outcome.NewUsageError("--attach needs one pod and one ID", form)
 	case len(named) == 0 && (!local.in || !local.out):

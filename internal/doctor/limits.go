@@ -126,8 +126,8 @@ func checkRequestLine(ctx context.Context, d *diagnosis) finding {
 		return f.with(fmt.Sprintf("kshell needs at least %d bytes", leastUsed))
 	case accepted < remote.MaxLine:
 		f.status, f.hint = Warning, raise
-		return f.with(fmt.Sprintf("kshell uses up to %d bytes, or else sends its script on stdin, "+
-			"after a first request that is refused", remote.MaxLine))
+		return f.with(fmt.Sprintf("kshell uses up to %d bytes; if such a request is refused, "+
+			"it makes another one, and sends its script on stdin", remote.MaxLine))
 	}
 	return f.with(fmt.Sprintf("kshell uses up to %d bytes, and more only for a command that is longer", remote.MaxLine))
 }
