@@ -33,7 +33,8 @@ func TestSession_SlowNotice(t *testing.T) {
 	})
 }
 
-// A black hole during a slow notice is found after it.
+// A connection that becomes a black hole while a notice is shown slowly is replaced
+// after the notice.
 func TestSession_BlackHoleDuringNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, agent.SessionConfig{Terminal: true, Term: "other"}, func(a *testAgent) {
@@ -157,8 +158,8 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// If the relay that was to start the agent ends after the agent has spoken, the
-// exit code shows whether the command may have run.
+// If the relay that was to start the agent ends after the dialogue, the exit
+// code shows whether the command may have run.
 func TestSession_StartRelayEnds(t *testing.T) {
 	codes := map[string]bool{"1": true, "126": true, "127": true, "2": false, "0": false, "137": false}
 	for code, nothingRan := range codes {

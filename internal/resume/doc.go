@@ -6,13 +6,15 @@
 // internal/agent. internal/stream opens relays, one after another. The agent is
 // the program cmd/kshell-agent.
 //
-//   - session.go: Session, a command whose relays may break
+//   - session.go, relay.go, streams.go: Session, a command whose relays may
+//     break; pulse.go decides whether a relay has stopped answering
 //   - errors.go: the errors of this package
 //   - notice.go: what a Session reports to its caller, besides events
-//   - start.go: what is to be started, and its command line; env.sh, shell.sh and
-//     start.sh are the parts of its script
+//   - start.go: Start, the command to be started, and the command line of the
+//     first relay; env.sh, shell.sh and start.sh are the parts of its script
 //   - setup.go: the dialogue with the script that brings the agent into the
 //     container
+//   - probe.go: checks what a container has that the agent needs
 //   - list.go: lists and ends sessions
 //
 // The package knows no terminals, pods or configuration.

@@ -35,8 +35,8 @@ func (e *GoneError) Error() string {
 // LimitError means that the agent ended the command at one of the time limits
 // of the session.
 type LimitError struct {
-	Exit *stream.ExitError // 128 and the signal with which the command was ended
-	Text string            // which limit
+	Exit *stream.ExitError // 128 plus the number of the signal that ended the command
+	Text string            // names the limit
 }
 
 func (e *LimitError) Error() string { return "the session agent has ended the command: " + e.Text }
@@ -50,11 +50,11 @@ type DirectoryError struct{ Err *stream.RemoteError }
 
 func (e *DirectoryError) Error() string { return e.Err.Error() }
 
-// Unwrap returns the error that a command without an agent would have.
+// Unwrap returns the error that the same command has without the agent.
 func (e *DirectoryError) Unwrap() error { return e.Err }
 
-// signaled is added to the number of a signal that has ended the command, as a
-// shell does.
+// signaled is added to the number of the signal that ended the command, as in a
+// shell.
 const signaled = 128
 
 // outcome returns the error for the end of the command.

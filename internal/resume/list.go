@@ -50,8 +50,8 @@ const (
 	// length of the payload in four bytes.
 	frameHeader = 5
 
-	// firstLetter is the first byte that begins a line of the list. Smaller bytes
-	// begin frames.
+	// firstLetter is the smallest byte with which a line of the list begins. A
+	// frame begins with a smaller byte.
 	firstLetter = 'a'
 )
 
@@ -114,7 +114,7 @@ func isAgentDir(dir string) bool {
 	return ok && CheckDir(dir) == nil && isWord(strings.ReplaceAll(random, "-", ""))
 }
 
-// listError is the error for output that is not that of the script.
+// listError returns the error for output that the script does not print.
 func listError(out []byte) error {
 	return fmt.Errorf("the list of sessions cannot be read: %q", out[:min(len(out), maxTool)])
 }

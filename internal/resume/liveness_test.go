@@ -33,7 +33,7 @@ func newTypist() typist {
 
 func (p typist) Cancel() bool { _ = p.Close(); return true }
 
-// shell is a command on a terminal that echoes keys, and ends at the key q.
+// shellCommand is a command on a terminal that echoes keys, and ends at the key q.
 func shellCommand(a *testAgent) {
 	for {
 		p, err := a.read()

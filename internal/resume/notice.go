@@ -16,8 +16,8 @@ type (
 	// Dropped means that output was dropped, because the agent did not keep it
 	// until this client could receive it.
 	Dropped struct{ Bytes uint64 }
-	// OtherTerm means that TERM of the command differs from the local one. Term
-	// is that of the command. It may contain any bytes.
+	// OtherTerm means that the command's TERM differs from the local TERM. Term
+	// is the command's value. It may contain any bytes.
 	OtherTerm struct{ Term string }
 )
 

@@ -9,7 +9,7 @@ import (
 // Facts are what a container reports about itself; see ProbeArgv.
 type Facts struct {
 	Arch string   // the architecture, as a value of GOARCH if Go knows it
-	Dirs []string // the directories in which the agent can be written, of those that were tried
+	Dirs []string // of the directories that were tried, those in which the agent can be written and executed
 	// NoExec are the directories that can be written, but in which the agent
 	// cannot be executed, because of how they are mounted.
 	NoExec []string
@@ -22,7 +22,7 @@ const mountScript = `while read -r k_a k_b k_c k_d k_e;do case ,$k_d, in ` +
 
 // ProbeArgv returns a command that reports what is needed to start the agent, and
 // changes nothing in the container. It must have no stdin. It exits with code 1.
-// Probe reads what it prints.
+// Probe parses its output.
 func (s *Start) ProbeArgv() []string {
 	own := *s
 	own.Build, own.Command, own.Env = "probe"+NewID(), []string{"true"}, nil // no directory has an agent of this build

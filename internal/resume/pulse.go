@@ -4,8 +4,8 @@ import "time"
 
 // The time limits of a relay.
 const (
-	// answerTrips is how many round trips an answer may take. Within
-	// minAnswer and maxAnswer, that is the time limit of an answer.
+	// The time limit of an answer is answerTrips round trips, but at least
+	// minAnswer and at most maxAnswer.
 	answerTrips = 4
 	minAnswer   = 3 * time.Second
 	maxAnswer   = 10 * time.Second
@@ -18,21 +18,22 @@ const (
 	maxInterval = 20 * time.Second
 	// typedInterval is the shortest interval of pings that accompany input.
 	typedInterval = time.Second
-	// asleepAfter is how much later than expected a check is if the computer
-	// was asleep or the process was stopped. After longSleep, the relay is
-	// replaced at once.
+	// If a check is late by asleepAfter, the computer was asleep or the process
+	// was stopped. If it is late by longSleep, the relay is replaced at once.
 	asleepAfter = 3 * time.Second
 	longSleep   = 30 * time.Second
 )
 
-// pulse decides when to ping the agent, and whether its answer is overdue: if
-// nothing has arrived since a ping was sent, not even a part of a frame, within
-// four round trips, but 3 to 10 seconds. The round trip is that of the last
-// ping, which includes the time in queues. The limit is longer after much input,
-// because a slow connection needs time to send it.
+// pulse decides when to ping the agent, and whether its answer is overdue. An
+// answer is overdue if nothing, not even a part of a frame, has arrived within the
+// time limit after a ping. The limit is four round trips, but at least 3 s and at
+// most 10 s. The round trip is that of the last ping, which includes the time in
+// queues. The limit is longer after much input, because a slow connection needs
+// time to send it.
 //
-// There is a ping at each interval, and one with input if the last one is more
-// than a second ago. So a dead relay is noticed soon after a key was typed.
+// A ping is sent at each interval. It is also sent with input, if no ping is
+// unanswered and the last one is at least a second ago. So a dead relay is noticed
+// soon after a key was typed.
 //
 // It has no clock and does no I/O. The time is the time since any fixed time.
 type pulse struct {
@@ -40,13 +41,13 @@ type pulse struct {
 	endless  bool // no answer is ever overdue
 
 	pinged   time.Duration // when the last ping was sent
-	waiting  time.Duration // when the first ping was sent since something has arrived
-	awaiting bool          // a ping was sent since something has arrived
-	unheard  int           // bytes that were sent since something has arrived
+	waiting  time.Duration // when the first ping after the last arrival was sent
+	awaiting bool          // a ping was sent after the last arrival
+	unheard  int           // the number of bytes that were sent after the last arrival
 }
 
-// newPulse returns a pulse with pings at the interval. 0 means that answers are
-// not awaited; there are pings, because the agent needs them.
+// newPulse returns a pulse with pings at the interval. 0 means that no answer is
+// ever overdue. Pings are sent nevertheless, because the agent needs them.
 func newPulse(interval time.Duration) pulse {
 	if interval <= 0 {
 		return pulse{interval: maxInterval, endless: true}
@@ -60,7 +61,7 @@ func (p *pulse) restart(now time.Duration) { p.pinged, p.awaiting, p.unheard = n
 // due reports whether a ping is due.
 func (p *pulse) due(now time.Duration) bool { return now-p.pinged >= p.interval }
 
-// dueWithInput reports whether a ping is due before input.
+// dueWithInput reports whether a ping must be sent with input.
 func (p *pulse) dueWithInput(now time.Duration) bool {
 	return !p.awaiting && now-p.pinged >= typedInterval
 }

@@ -39,25 +39,25 @@ var (
 	errClosed    = errors.New("the relay has ended")
 )
 
-// relay is one connection to the agent. It receives the stdout of the relay.
+// relay is one connection to the agent. Its Write receives the remote stdout.
 type relay struct {
 	*stream.Relay
 	session *Session
 	ctx     context.Context // of the session
 
-	setup    negotiation // the dialogue before the agent speaks, or nil; protected by Session.mu
-	attaches bool        // the command attaches
+	setup    negotiation // the dialogue before the frames of the agent, or nil; protected by Session.mu
+	attaches bool        // the command attaches to a session
 	stderr   limitedBuffer
 
 	// Used by the goroutine of Run.
-	speaks  bool  // the agent speaks: there is no dialogue, or it is done
-	failure error // ends the relay; result makes it the result
+	framed  bool  // the relay carries frames: there is no dialogue, or it is done
+	failure error // the error of Write, which ended the relay; see result
 
 	// Protected by Session.mu.
 	answered bool          // something has arrived
 	acked    bool          // the acknowledgement of the exit was sent
 	handling bool          // Write handles events, so nothing is read
-	waiting  time.Duration // since when setup or the Welcome is expected
+	waiting  time.Duration // since when an answer of the script or the Welcome is expected
 }
 
 // useRelay is called with each connection, and returns how it ended.
@@ -86,16 +86,16 @@ func (r *relay) start() {
 	defer s.mu.Unlock()
 	s.open, r.attaches, r.waiting = true, s.attach, s.now()
 	if s.attach {
-		r.speak()
+		r.beginFrames()
 		return
 	}
 	r.setup = s.newSetup()
 }
 
-// speak begins the frames of the agent. Session.mu is locked.
-func (r *relay) speak() {
+// beginFrames begins the exchange of frames with the agent. Session.mu is locked.
+func (r *relay) beginFrames() {
 	s := r.session
-	r.setup, r.speaks, r.waiting = nil, true, s.now()
+	r.setup, r.framed, r.waiting = nil, true, s.now()
 	if s.set.Window != nil {
 		if width, height, ok := s.set.Window.Size(); ok {
 			s.client.Resize(agent.Size{Cols: width, Rows: height})
@@ -153,7 +153,7 @@ func (r *relay) receive(p []byte) (todo todo, events []agent.Message, err error)
 		if !r.setup.Done() {
 			return todo, nil, nil
 		}
-		r.speak()
+		r.beginFrames()
 	}
 	if len(p) == 0 {
 		return todo, nil, nil
@@ -176,9 +176,9 @@ func (r *relay) receive(p []byte) (todo todo, events []agent.Message, err error)
 	return todo, events, err
 }
 
-// handled is called after events were handled. That may have taken a long time,
-// because a request or a message was waited for, so an answer of the agent may be
-// waiting to be read.
+// handled is called after events were handled. That may have taken a long time, for
+// example because a message was shown slowly. Nothing was read in that time, so an
+// answer of the agent may have arrived already.
 func (r *relay) handled() {
 	s := r.session
 	s.mu.Lock()
@@ -279,7 +279,7 @@ func (r *relay) next(buf []byte) (result []byte, wait time.Duration) {
 	}
 	if s.redraw && s.client.Attached() {
 		s.redraw = false
-		buf = s.wider(buf, now)
+		buf = s.appendWiderSize(buf, now)
 	}
 	before := len(buf)
 	buf = s.client.Next(buf, now)
@@ -311,7 +311,7 @@ func (r *relay) watch(ctx context.Context) {
 // of some systems stops while the computer is asleep, so the wall clock is used.
 func late(last, now time.Time) time.Duration { return now.Round(0).Sub(last.Round(0)) - checkEvery }
 
-// check returns false if the relay was given up.
+// check checks the relay once. It returns false if it has dropped or replaced it.
 func (r *relay) check(late time.Duration) bool {
 	s := r.session
 	s.mu.Lock()
@@ -384,7 +384,7 @@ func (r *relay) result(err error) error {
 	if !errors.As(err, &unable) && r.ctx.Err() == nil {
 		err = s.driver.Ended(r.ctx, err)
 	}
-	if r.speaks && !gone(err) {
+	if r.framed && !gone(err) {
 		s.sawHello = true
 	}
 	return err
@@ -395,8 +395,7 @@ func gone(err error) bool {
 	return errors.As(err, &gone)
 }
 
-// failed returns the result of a relay that has delivered something that cannot
-// be processed.
+// failed returns the result of a relay that Write has ended with err.
 func (r *relay) failed(err error) error {
 	id := r.session.ID()
 	var refused *agent.RefusedError
@@ -451,9 +450,9 @@ func (r *relay) ended(err error) error {
 		switch {
 		case r.attaches && remote.Start == stream.StartNotFound:
 			return r.isGone(&GoneError{ID: id, Reason: "its agent does not exist any more"})
-		case !r.attaches && !r.speaks && remote.Start != stream.StartOther:
+		case !r.attaches && !r.framed && remote.Start != stream.StartOther:
 			return &UnableError{Reason: remote.Cause(), Err: remote}
-		case !r.attaches && !r.speaks:
+		case !r.attaches && !r.framed:
 			return remote
 		}
 		return &stream.LostError{Err: remote}
@@ -478,7 +477,7 @@ func (r *relay) ended(err error) error {
 // the agent, or could not run it, or the agent has failed early. With any other code,
 // such as 2 after a crash of the agent's Go runtime, the command may run.
 func (r *relay) nothingStarted(code int) bool {
-	return !r.speaks || code == exitFailed || code == exitNotExecutable || code == exitNotFound
+	return !r.framed || code == exitFailed || code == exitNotExecutable || code == exitNotFound
 }
 
 // isGone returns the result of a relay whose command reports that there is no
@@ -491,7 +490,7 @@ func (r *relay) isGone(err *GoneError) error {
 		return err
 	case s.sawHello:
 		if s.cfg.Start != nil {
-			err.Reason = "the connection was lost when it started, and it is not known whether the command has run"
+			err.Reason = "the connection was lost while it was being started, and it is not known whether the command has run"
 		}
 		return err
 	}

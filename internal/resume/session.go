@@ -35,26 +35,27 @@ type Config struct {
 // The methods other than Run may be called from any goroutine.
 //
 // Input is kept until the agent has acknowledged it, so all keys that are typed
-// while no relay is open are sent later, each of them once. Ctrl-C, Ctrl-D and
-// Enter are no exceptions: in contrast to a stream.Session, they do not end the
-// session or replace a wait, because they belong to the command, which still
-// runs. Any input during the wait before an attempt starts the attempt.
+// while no relay is open are sent later, each of them once. That includes Ctrl-C,
+// Ctrl-D and Enter. In a stream.Session, they have a meaning for kshell during an
+// outage. Here they belong to the command, which still runs. Any input during the
+// wait before an attempt starts the attempt, but at most once per second.
 //
-// A relay that does not answer is replaced: nothing can be lost. See pulse for
-// the time limit. A relay is also replaced after the computer was asleep.
+// A relay that does not answer is replaced, because that loses no data. See pulse
+// for the time limit. A relay is also replaced if the computer was asleep for
+// longSleep.
 type Session struct {
 	cfg    Config
 	set    stream.Settings
 	driver stream.Driver
 	relays *stream.Relays
-	begin  time.Time // the time is counted from here
+	begin  time.Time // see now
 	limits limits
 
 	// newSetup returns the dialogue that starts the agent on a relay.
 	newSetup func() negotiation
 
-	// Each has 1 slot: there is something to do for the goroutine that sends on
-	// the relay, that writes output, that reads stdin, or that shows the progress
+	// Each channel has a capacity of 1. A value wakes the goroutine that, in this
+	// order, sends on the relay, writes output, reads stdin, or shows the progress
 	// of the upload.
 	toSend, toWrite, toRead, toShow chan struct{}
 
@@ -87,7 +88,7 @@ type Session struct {
 	eof      bool // the end of stdin follows pending
 	tried    time.Duration
 	progress [2]int64      // the newest progress of the upload; see Start.Progress
-	wrote    time.Duration // when mustWrite has returned true for output
+	wrote    time.Duration // when mustWrite last returned true for output
 	answers  chan struct{} // closed at the next answer to a ping
 	pulse    pulse
 }
@@ -180,8 +181,8 @@ func (d dialer) Dial(ctx context.Context) (*stream.Conn, error) {
 	return d.Driver.Dial(ctx)
 }
 
-// observer returns an observer that passes on the events before the exit is
-// known. After that, a lost relay has no consequence for the user.
+// observer returns an observer that passes events on until the exit is known and
+// all output was written. After that, a lost relay has no effect for the user.
 func (s *Session) observer(observe func(stream.Event)) func(stream.Event) {
 	if observe == nil {
 		return nil
@@ -212,7 +213,8 @@ var errPanicked = errors.New("a goroutine of the session panicked")
 //     signal n (128+n)
 //   - *LimitError: the agent ended the command at a time limit
 //   - *stream.RemoteError: the command could not be started
-//   - *DirectoryError: the same, because of its working directory
+//   - *DirectoryError: the command could not be started, because of its working
+//     directory
 //   - *UnableError: the container cannot run the agent; nothing has run
 //   - *GoneError: the session does not exist any more
 //   - *agent.RefusedError: the agent does not accept the client
@@ -266,14 +268,14 @@ func (s *Session) Run(ctx context.Context) error {
 	return err
 }
 
-// run runs the relays, and the goroutines that exist independently of them. ctx is
-// canceled when they are to end; outer is the context of Run.
+// run runs the relays, and the goroutines that are not part of a relay. ctx is
+// canceled when they must end; outer is the context of Run.
 func (s *Session) run(outer, ctx context.Context, cancel context.CancelCauseFunc, others *group.Group) (err error) {
 	local := localWriters{Group: group.New(func() { cancel(errPanicked) }), ended: make(chan struct{}, 2)}
 	defer func() {
 		ended := ctx
 		if stream.IsFailure(err) || gone(err) {
-			ended = outer // the exit may be known when the last output has been written
+			ended = outer // when the last output has been written, the exit may be known
 		}
 		local.wait(ended, s.limits.write)
 	}()
@@ -321,9 +323,9 @@ func (l *localWriters) wait(ctx context.Context, limit time.Duration) {
 	l.Wait() // passes on a panic
 }
 
-// finish ends the session when the exit was written, or the user has detached,
-// and the relay has not ended soon after that. The relay gets that time because
-// the agent must receive the last message.
+// finish ends the session if the relay does not end soon after the command, whose
+// output was written, or soon after the user has detached. The relay gets that time
+// because the agent must receive the last message.
 func (s *Session) finish(ctx context.Context) {
 	cause := errFinished
 	select {
@@ -342,7 +344,7 @@ func (s *Session) finish(ctx context.Context) {
 	}
 }
 
-// now returns the time that agent.Client and Setup use.
+// now returns the time since begin. agent.Client and Setup use this time.
 func (s *Session) now() time.Duration { return time.Since(s.begin) }
 
 // wake makes the goroutine that waits for the channel continue.
@@ -406,7 +408,7 @@ func (s *Session) isFinished() bool {
 }
 
 // Detach detaches the client. Run then returns ErrDetached, and the session
-// continues. If no relay is open, the agent is not told.
+// continues. If no relay is open, the agent is not notified.
 func (s *Session) Detach() {
 	s.mu.Lock()
 	attached := s.attached()
@@ -425,7 +427,7 @@ func (s *Session) Detach() {
 }
 
 // Signal sends a signal to the command; number is that of Linux. It returns
-// false if too many signals are not acknowledged.
+// false if too many earlier signals are not acknowledged yet.
 func (s *Session) Signal(number uint8) bool {
 	s.mu.Lock()
 	accepted := s.client.Signal(number)
@@ -443,7 +445,7 @@ func (s *Session) Redraw() {
 	wake(s.toSend)
 }
 
-// Again replaces the relay by a new one, without a wait. If the session waits
+// Again replaces the relay by a new one, without delay. If the session waits
 // before the next attempt, Again ends the wait.
 func (s *Session) Again() { s.relays.Again() }
 

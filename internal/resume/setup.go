@@ -14,20 +14,22 @@ import (
 )
 
 const (
-	// minMemory and minProcesses are what must be free in the container: bytes,
-	// and processes.
+	// minMemory is the memory that must be free in the container, in bytes.
+	// minProcesses is how many more processes the container must allow.
 	minMemory    = 32 << 20
 	minProcesses = 16
 
-	// maxDialogue limits what the script may send, and maxReport one line of it.
+	// maxDialogue is the maximum output of the script, and maxReport the maximum
+	// length of a line of it, in bytes.
 	maxDialogue = 64 << 10
 	maxReport   = 4 << 10
 
-	// maxTool limits the message of a tool that an error shows.
+	// maxTool is the maximum length of a tool's message in an error, in bytes.
 	maxTool = 200
 
 	// blockSize is the size of the blocks in which the agent is uploaded, and
-	// uploadWindow limits the blocks that were not acknowledged, in bytes.
+	// uploadWindow the maximum size of all blocks that are not acknowledged, in
+	// bytes.
 	blockSize    = 64 << 10
 	uploadWindow = 4 * blockSize
 
@@ -47,9 +49,9 @@ const (
 // It is a state machine: the caller passes it bytes and the time, and sends the
 // bytes that it returns. The time is the time since any fixed time.
 //
-// The far end is not trusted. The length of the dialogue and its lines have
-// limits, and so has the time in which the far end is silent: the caller calls
-// Receive without bytes from time to time.
+// The remote end is not trusted. The length of the dialogue, the length of a line
+// and the time without an answer have limits. So that Setup can check the time, the
+// caller must call Receive without bytes from time to time.
 type Setup struct {
 	start *Start
 	err   error // the result of Receive, if it has failed
@@ -72,13 +74,14 @@ type Setup struct {
 // NewSetup returns the dialogue for one relay.
 func (s *Start) NewSetup() *Setup { return &Setup{start: s, facts: facts{values: map[string]int64{}}} }
 
-// Done reports whether the dialogue has ended, so that the agent speaks.
+// Done reports whether the dialogue has ended, so that the agent's frames follow.
 func (s *Setup) Done() bool { return s.dir != "" }
 
 // Dir returns the directory of the agent, or "" before it is known.
 func (s *Setup) Dir() string { return s.dir }
 
-// Reused reports whether an agent was there, so that none was uploaded.
+// Reused reports whether the container had the agent already, so that it was not
+// uploaded.
 func (s *Setup) Reused() bool { return s.reused }
 
 // Receive processes bytes from the relay. rest are the bytes after the
@@ -194,7 +197,7 @@ func isWord(text string) bool {
 	return text != "" && len(text) <= 64 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// prepare decides whether the agent can be uploaded, and begins to do that.
+// prepare decides whether the agent can be uploaded, and begins the upload.
 func (s *Setup) prepare() error {
 	f := &s.facts
 	if err := f.headroom(); err != nil {
@@ -308,7 +311,7 @@ func clean(text string) string {
 
 // facts are what the script reports about the container.
 type facts struct {
-	machine string           // of uname, or empty
+	machine string           // the output of uname -m, or empty
 	header  bool             // the next line is elf
 	elf     []byte           // the beginning of the ELF header of the shell, if there is no uname
 	tools   map[string]bool  // the programs that exist
@@ -350,7 +353,7 @@ func isLimit(name string) bool {
 }
 
 // headroom returns an error if the container has too little free memory, or may
-// have too few processes. The memory of files that were not used for long
+// have too few processes. The cache of files that were not used recently
 // counts as free, because the kernel frees it on demand.
 func (f *facts) headroom() error {
 	cached := max(f.values["inactive_file"], f.values["total_inactive_file"])
@@ -431,7 +434,7 @@ type upload struct {
 	end    bool // the end was sent
 
 	asked    bool          // the script expects the first block, or has received it
-	began    time.Duration // since when
+	began    time.Duration // when asked was set
 	measured bool          // the duration was estimated
 }
 

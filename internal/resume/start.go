@@ -56,7 +56,8 @@ type Start struct {
 	// limit. If the first part shows that it takes longer, the start fails
 	// with an *UnableError.
 	UploadLimit time.Duration
-	// Progress, if not nil, is called while the agent is uploaded.
+	// Progress, if not nil, is called while the agent is uploaded, with the number
+	// of bytes that the container has received, and the number of all bytes.
 	Progress func(sent, total int64)
 }
 

@@ -41,11 +41,11 @@ k_open() {
 # k_use OPTION... replaces the shell with the agent in the directory k_dir, which
 # starts the session. It returns if the file is not the right agent. If the
 # session exists, because an earlier connection was lost at this moment, the
-# agent only attaches to it. The file use-ID prevents that the last session of
-# the directory removes it before this session has begun.
+# agent only attaches to it. The file use-ID prevents the last session of the
+# directory from removing the directory before this session has begun.
 #
-# Shells may ignore signals that the programs that they start do not ignore, so
-# the agent gets the status of such a program.
+# A shell may ignore signals that its child processes do not ignore, so the agent
+# gets /proc/self/status of a child process.
 k_use() {
 	k_open && [ -O "$k_at/agent" ] || return
 	[ -S "$k_at/s-$k_id" ] || true >"$k_at/use-$k_id" || return

@@ -155,7 +155,7 @@ func TestStart_ToolFails(t *testing.T) {
 	})
 }
 
-// The next directory is used if one cannot be used.
+// If a directory cannot be used, the next one is used.
 func TestStart_NextDirectory(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		first, second := t.TempDir(), t.TempDir()
@@ -273,7 +273,7 @@ func openDirs(t *testing.T, dirs ...string) {
 	}
 }
 
-// What ends the script before the agent runs leaves no file.
+// If the script is ended before the agent runs, it leaves no file.
 func TestStart_Cut(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		for name, end := range map[string]func(d *dialogue){
@@ -403,7 +403,8 @@ func sortNUL(list string) string {
 	return strings.Join(parts, "\x00")
 }
 
-// Only an agent of the same build, in a directory of the same user, is reused.
+// An agent in a directory of Fallback is reused only if no directory of Dirs is
+// writable.
 func TestStart_Fallback(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		first := newStart(t, "cat")
@@ -424,6 +425,7 @@ func TestStart_Fallback(t *testing.T) {
 	})
 }
 
+// Only an agent of the same build, in a directory of the same user, is reused.
 func TestStart_Reuse(t *testing.T) {
 	eachShell(t, func(t *testing.T, sh shell) {
 		s := newStart(t, "cat")

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// readSize is how much of stdin is read at once, in bytes.
+	// readSize is the maximum number of bytes that one Read of stdin returns.
 	readSize = 32 << 10
-	// maxPending is how much interactive input is read that the agent cannot
-	// receive yet, in bytes. It is much more than a user pastes.
+	// maxPending is the maximum amount of interactive input that is kept until
+	// the agent can receive it, in bytes. It is much more than a user pastes.
 	maxPending = 1 << 20
-	// Output that comes within collectTime after other output is written when
-	// collectBytes have collected, or after collectTime.
+	// Output that arrives within collectTime after other output is collected. It is
+	// written when it has collectBytes, or after collectTime.
 	collectBytes = 128 << 10
 	collectTime  = 2 * time.Millisecond
-	// tryEvery is the shortest interval of attempts that input starts.
+	// tryEvery is the minimum interval between attempts to connect that input starts.
 	tryEvery = time.Second
 )
 
@@ -75,8 +75,8 @@ func (s *Session) followUpload(ctx context.Context) {
 }
 
 // mustWrite reports whether the goroutine that writes output has something to do now.
-// While output comes in quick succession, it returns false until some output has
-// collected or some time has passed: each wakeup takes processor time. s.mu is locked.
+// While output arrives in quick succession, it returns false until some output was
+// collected or some time has passed, because each wakeup takes processor time. s.mu is locked.
 func (s *Session) mustWrite(now time.Duration) bool {
 	if _, ok := s.client.Output(); !ok {
 		_, exited := s.client.Exit()
@@ -90,8 +90,8 @@ func (s *Session) mustWrite(now time.Duration) bool {
 	return true
 }
 
-// nextChunk returns the next output to write. If there is none, and the exit is
-// known, it sets finished.
+// nextChunk returns the next output to write. If all output was written, and the
+// exit is known, it sets finished.
 func (s *Session) nextChunk() (agent.Chunk, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,8 +130,8 @@ func (s *Session) write(chunk agent.Chunk) error {
 	return nil
 }
 
-// readStdin reads stdin to its end, or until the session ends. It reads only
-// what can be kept.
+// readStdin reads stdin to its end, or until the session ends. It reads no
+// more than can be kept.
 func (s *Session) readStdin(ctx context.Context) {
 	buf := make([]byte, readSize)
 	for {
@@ -155,7 +155,7 @@ func (s *Session) readStdin(ctx context.Context) {
 			s.mu.Unlock()
 			wake(s.toSend)
 			return
-		default: // if the input were ended, it would look complete
+		default: // EndInput would tell the command that its input is complete
 			s.end(&stream.InputError{Err: err})
 			return
 		}
@@ -247,9 +247,9 @@ func (s *Session) followSize(ctx context.Context) {
 	}
 }
 
-// wider appends the frames that make a program redraw the screen: a size that is
-// one column wider. The caller then appends the real size. s.mu is locked.
-func (s *Session) wider(buf []byte, now time.Duration) []byte {
+// appendWiderSize appends the frame that makes a program redraw the screen: a size
+// that is one column wider. The caller then appends the real size. s.mu is locked.
+func (s *Session) appendWiderSize(buf []byte, now time.Duration) []byte {
 	if s.set.Window == nil {
 		return buf
 	}

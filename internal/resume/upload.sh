@@ -13,8 +13,9 @@
 # block it waits for "got". It sends the agent again if a directory is refused
 # after "go".
 #
-# Whatever ends the script before the agent runs, its directory is removed.
-# A signal may arrive when the trap of EXIT begins, so its trap does the same.
+# If the script ends before the agent runs, it removes the agent's directory. A
+# signal may arrive when the trap of EXIT begins, so the trap of the signals does
+# the same.
 k_made=
 k_end() {
 	trap '' HUP INT TERM PIPE
