@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relayConn is the agent's end of a connection to a relay. If the stdout of the
-// relay is a pipe, the relay passes it to the agent, which writes the frames to it.
+// relayConn is the agent's end of a connection to a relay. The relay passes its
+// stdout to the agent. If that is a pipe, the agent writes the frames to it.
 // Otherwise, the agent writes the frames to the socket, and the relay copies them to
 // its stdout, which takes more processor time.
 type relayConn struct {

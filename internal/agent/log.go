@@ -3,7 +3,7 @@ package agent
 const (
 	// chunkSize is the size of a chunk of output, in bytes. A frame with a whole
 	// chunk has 32 KiB. Container runtimes and servers pass output on in pieces of
-	// that size: a longer frame would need two pieces.
+	// that size, and a longer frame would need two pieces.
 	chunkSize = 32<<10 - outputHeader
 
 	// maxSpare is the maximum number of unused chunks that are kept. It is enough for

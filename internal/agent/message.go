@@ -429,8 +429,8 @@ func (m *Info) decode(r *reader) {
 	}
 }
 
-// newMessage returns an empty message of a type, or nil if the type is unknown or has
-// its message in the Decoder.
+// newMessage returns an empty message of a type. It returns nil if the type is unknown,
+// or if the Decoder has a message of the type.
 func newMessage(frameType byte) Message {
 	switch frameType {
 	case typeHello:

@@ -47,7 +47,8 @@ var errSourcePanicked = errors.New("the input cannot be read")
 //
 //   - the first part of the script, if it is sent on stdin
 //   - the rest of the script, when the command has started or the script requests
-//     it; if input is available at the second time, a short text of it comes first
+//     it; if the script requests it first, and short input is available, a text
+//     with that input precedes the rest
 //   - blocks of the command's input: a line `SIZE COUNT` and SIZE*COUNT bytes
 //   - instead of a short block, a line `text TEXT`, whose TEXT is a format of
 //     printf

@@ -213,7 +213,7 @@ func (r *Run) check() {
 }
 
 // State returns the state of the command, and its exit code if the state is
-// Ended. The command is also Running if its output has arrived on stdout, and the
+// Ended. It is also Running if output of the command has arrived on stdout, but the
 // script's report on stderr has not.
 func (r *Run) State() (State, int) {
 	r.mu.Lock()

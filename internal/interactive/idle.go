@@ -8,8 +8,8 @@ import (
 // idleWatch ends a session in which no key is typed for some time. It warns the
 // user before that. Use newIdleWatch.
 //
-// Time during which the machine or kshell is suspended counts. If the time for
-// the warning has passed during that, the user is warned first.
+// The time during which the machine or kshell is suspended counts. If the warning
+// became due in that time, the user is warned before the session ends.
 type idleWatch struct {
 	limit, notice time.Duration    // the warning is given this long before the end
 	active        chan struct{}    // contains an element after a key was typed
@@ -21,7 +21,7 @@ type idleWatch struct {
 
 const (
 	maxIdleNotice = time.Minute
-	idleCheck     = 10 * time.Second // the maximum time between two looks at the clock
+	idleCheck     = 10 * time.Second // the maximum time between two checks of the clock
 )
 
 // newIdleWatch returns an idleWatch for a session that ends when no key is typed

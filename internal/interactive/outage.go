@@ -27,7 +27,7 @@ type outage struct {
 }
 
 // newOutage returns an outage of a session on c. keysKept means that keys that are
-// typed during an outage reach the remote after it, so only the keys after the
+// typed during an outage reach the command after it, so only the keys after the
 // escape character have an effect on kshell.
 func newOutage(c *Console, keysKept bool) *outage {
 	o := &outage{

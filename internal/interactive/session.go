@@ -147,7 +147,7 @@ func (s *Session) Run(ctx context.Context, d stream.Driver, set stream.Settings)
 	defer s.leave(nil)
 	s.keys = terminal.NewKeys(s.input, s.input.Cancel, c.options.Escape, s.escapeKeys(), s.press)
 	defer s.watchIdle(ctx)()
-	if o.Attach != nil { // the output begins with that of an earlier time
+	if o.Attach != nil { // the agent first sends older output
 		s.keys.DropReports()
 	}
 	if set.WithOutput {

@@ -127,8 +127,8 @@ func (l *lookup) answer() *pod.Found {
 	}
 }
 
-// failed reports whether the request has failed, for another reason than that
-// the user is not allowed to get the pod. It is false if l is nil.
+// failed reports whether the request has failed for another reason than a missing
+// right to get the pod. It is false if l is nil.
 func (l *lookup) failed() bool {
 	if l == nil {
 		return false

@@ -63,7 +63,8 @@ type ResumeMode int
 const (
 	// ResumeNever does not use the agent.
 	ResumeNever ResumeMode = iota
-	// ResumeAuto uses the agent if it can be started soon.
+	// ResumeAuto uses the agent if the container can run it and its upload takes
+	// at most 5 s. Otherwise, the command runs without it.
 	ResumeAuto
 	// ResumeAlways fails if the agent cannot be started.
 	ResumeAlways

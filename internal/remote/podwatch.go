@@ -230,8 +230,9 @@ func (w *podWatch) handle(ctx context.Context, conn *stream.Conn, change string,
 	}
 	w.cmd.Alert(change)
 	// The connection of a command without a tty is kept, because the command
-	// may still report its outcome when the node is back. Unless another
-	// connection leads to the same command.
+	// may still report its outcome when the node is back. If the session agent
+	// runs the command, the connection is not kept, because the next one leads to
+	// the same command.
 	if (w.cmd.options.TTY || w.cmd.Resumes()) && w.nodeSilent(ctx) {
 		conn.Drop(errNodeSilent)
 	}

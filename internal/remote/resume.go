@@ -88,7 +88,8 @@ type uploadProgress struct {
 	progress *notice.Progress // nil until it is shown
 }
 
-// update is called with the number of bytes that were sent, and that will be sent.
+// update is called with the number of bytes that the container has received, and
+// the number of all bytes.
 func (u *uploadProgress) update(sent, total int64) {
 	u.cmd.uploading.Store(sent < total)
 	switch {
@@ -109,7 +110,7 @@ func (u *uploadProgress) update(sent, total int64) {
 	}
 }
 
-// end removes what is shown.
+// end removes the progress.
 func (u *uploadProgress) end() {
 	u.cmd.uploading.Store(false)
 	if u.progress != nil {
@@ -132,7 +133,8 @@ func clientName() string {
 }
 
 // useAgent makes the session agent run the command until the returned function
-// is called. If start is nil, the session id of the agent in dir runs already.
+// is called. If start is nil, the command attaches to the session id of the agent
+// in dir.
 func (c *Command) useAgent(start *resume.Start, dir, id string) (done func()) {
 	c.resumption = &resumption{config: resume.Config{
 		Start: start, ID: id, Dir: dir, Name: clientName(), Term: os.Getenv("TERM"), Notify: c.notify,
@@ -264,9 +266,9 @@ func (c *Command) forwardSignals(ctx context.Context, s *Session) error {
 	return s.Run(running)
 }
 
-// signalFor returns the number in Linux of the signal that the command gets if
-// its context has ended with cause. It returns 0 if the command gets no signal,
-// for example because it was started by another client.
+// signalFor returns the Linux number of the signal that is sent to the command when
+// its context has ended with cause. It returns 0 if no signal is sent, for example
+// because another client has started the command.
 func (c *Command) signalFor(cause error) uint8 {
 	var signal cleanup.SignalError
 	var timeout outcome.TimeoutError

@@ -57,7 +57,7 @@ func (c *Command) NewSession(d stream.Driver, observe func(stream.Event), set st
 // ID returns the ID of a session of the session agent.
 func (s *Session) ID() string { return s.agent.ID() }
 
-// Detach ends a session of the session agent on the client's side. The command
+// Detach detaches the client from a session of the session agent. The command
 // continues.
 func (s *Session) Detach() { s.agent.Detach() }
 
@@ -82,7 +82,7 @@ func (s *Session) agentStarts() bool {
 func (s *Session) Run(ctx context.Context) error {
 	deadline := time.Now().Add(s.limit)
 	ctx, end := context.WithCancelCause(ctx)
-	if s.limit > 0 && !s.cmd.cluster.Prompts() { // otherwise, there is no Started, or the line of a prompt
+	if s.limit > 0 && !s.cmd.cluster.Prompts() { // otherwise, no Started event comes, or the line may be that of a prompt
 		s.line = s.cmd.env.Notice.ProgressAfter(notice.ProgressDelay, "waiting for the command to start")
 		defer s.endLine()
 	}

@@ -23,8 +23,8 @@ const (
 	controlSlack = 4 << 10
 )
 
-// smallWrite is the size of the buffer up to which release writes it itself, in
-// bytes. It is enough for a few keys.
+// smallWrite is the maximum size of a buffer that release itself writes, in bytes.
+// It is enough for a few keys.
 const smallWrite = 512
 
 // bufferedConn combines the writes to one network connection. The WebSocket

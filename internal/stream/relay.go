@@ -14,8 +14,8 @@ import (
 
 // Relays opens one connection after another. The command of each connection is a
 // relay: it passes bytes between the caller and a process that continues when the
-// connection ends, such as the session agent. Unlike a Session, Relays gives no
-// meaning to the end of a connection. Use NewRelays. The methods other than Run
+// connection ends, such as the session agent. Unlike a Session, Relays does
+// not interpret the end of a connection. Use NewRelays. The methods other than Run
 // may be called from any goroutine.
 type Relays struct {
 	*link

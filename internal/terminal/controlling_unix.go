@@ -4,7 +4,7 @@ package terminal
 
 import "os"
 
-// OpenControlling opens the terminal of the process, also if the standard
+// OpenControlling opens the terminal of the process, even if the standard
 // streams are redirected. It returns an error if the process has no terminal.
 // The caller must close both files.
 func OpenControlling() (in, out *os.File, err error) {

@@ -28,8 +28,9 @@ const (
 //
 // A blocked Read can be interrupted where the system can wait for input without
 // reading it: on Linux for a terminal, on Unix for every *os.File with a
-// descriptor below 1024, on Windows for a console. Any other stream is read directly: Cancel does not end
-// a blocked Read of such a stream, and returns false.
+// descriptor below 1024, on Windows for a console. Any other stream is read
+// directly: Cancel does not end a blocked Read of such a stream, and returns
+// false.
 type Input struct {
 	src      source        // only the holder of lock calls read and close; any goroutine may call interrupt and nudge
 	lock     chan struct{} // one slot; full during a Read, during a pause, and after a Cancel that succeeded

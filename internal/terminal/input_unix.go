@@ -12,7 +12,7 @@ import (
 
 // selectFile is a source that waits with select(2) for the file and for a wake
 // pipe. It reads the file only when the file is readable and the wake pipe is
-// not. On Linux, it is used for what is not a terminal; see polledTerminal.
+// not. On Linux, it is used if pollTerminal returns nil.
 //
 // Only select supports all kinds of stdin on Linux and macOS. epoll rejects
 // files and /dev/null. kqueue never reports the end of a file. On macOS, kqueue

@@ -109,7 +109,7 @@ func (k *Keys) NewLine() { k.newLine.Store(true) }
 // not count. OnTyped must be called before the first Read.
 func (k *Keys) OnTyped(typed func()) { k.filter.onTyped = typed }
 
-// DropReports makes Keys drop what the terminal itself sends, until the user
+// DropReports makes Keys drop what the terminal itself sends (reports), until the user
 // types a key or uses the mouse. Use it if old output is written to the terminal
 // again. That output may contain queries, and no program waits for the answers of
 // the terminal any more. DropReports must be called before the first Read.

@@ -60,11 +60,9 @@ func (s *Screen) HasStatus() bool {
 
 // SetStatus shows text as a status line and reports whether it is shown. If text is
 // too long for the terminal, the first of the texts in shorter that fits is shown,
-// or else the beginning of the last one. The
-// status remains until the next Write, BetweenLines or Reset, or until
-// SetStatus is called with another text. An empty text removes the status. The
-// text must consist of printable characters; it is truncated if the terminal is
-// too narrow.
+// or else the beginning of the last one. The texts must consist of printable
+// characters. The status remains until the next Write, BetweenLines or Reset, or
+// until SetStatus is called with another text. An empty text removes the status.
 //
 // The status is not shown where it could damage the program's output: within an
 // escape sequence or a character, while the program has saved the cursor, after
