@@ -51,7 +51,7 @@ type figure struct {
 	unit     unit    // formats the values
 	quantile float64 // 0: the median of the runs, and the median of the ratios of the pairs
 	other    series  // kubectl, or another mode of kshell
-	otherIs  string  // "": kubectl
+	otherIs  string  // the name of other; "": kubectl
 	kshell   series
 	bare     series  // the bare client; may be empty
 	runs     int     // the number of runs

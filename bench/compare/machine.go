@@ -55,8 +55,8 @@ func busyShare(ctx context.Context, interval time.Duration) (float64, error) {
 	return float64(usedNow-used) / float64(allNow-all), nil
 }
 
-// cpuTimes returns how much CPU time was used, and how much there was, since
-// the start of the machine. The unit is that of /proc/stat.
+// cpuTimes returns the CPU time that was used, and the CPU time that was available,
+// since the start of the machine. The unit is that of /proc/stat.
 func cpuTimes() (used, all int64, err error) {
 	f, err := os.Open("/proc/stat")
 	if err != nil {

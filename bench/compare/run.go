@@ -33,7 +33,7 @@ type output struct {
 
 const maxHead = 4 << 10
 
-// sample is what one run cost.
+// sample contains the costs of one run.
 type sample struct {
 	first  time.Duration // until the first byte of output
 	wall   time.Duration

@@ -54,7 +54,7 @@ func throughput(binary string) (err error) {
 	return errors.Join(p.compare("down", p.kshellDown, p.bareDown), p.compare("up", p.kshellUp, p.bareUp))
 }
 
-// pair are the two clients.
+// pair is kshell and the bare client, on the same sandbox.
 type pair struct {
 	binary, kubeconfig string
 	server             bareclient.Server

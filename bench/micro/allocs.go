@@ -16,8 +16,8 @@ import (
 type allocs map[string]int
 
 // allocations parses the output of benchmarks. If a benchmark was run more than
-// once, the smallest number counts: in the others, the runtime has allocated as
-// well.
+// once, the smallest number counts: in the other runs, the runtime itself has also
+// allocated memory.
 func allocations(text string) (allocs, error) {
 	found := allocs{}
 	pkg := ""

@@ -55,7 +55,7 @@ func demoCommand(ctx context.Context, t *testing.T, env []string, flags ...strin
 	cmd = exec.CommandContext(ctx, demo, append([]string{"--kshell", kshellBinary(t)}, flags...)...)
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + tmp, "TERM=xterm-256color", "LANG=C.UTF-8",
-		"KSHELL_ESCAPE_CHAR=none", "KUBECONFIG=/no/such/file", // of the user: without effect
+		"KSHELL_ESCAPE_CHAR=none", "KUBECONFIG=/no/such/file", // settings of the user, which must have no effect
 	}, env...)
 	return cmd, tmp
 }
@@ -292,7 +292,7 @@ kshell exec --detach web -- sleep 1000 && kshell node-shell --detach node1`)
 	}
 }
 
-// TestDemo_Environments runs the demo where something is missing.
+// TestDemo_Environments runs the demo where a program or a variable is missing.
 func TestDemo_Environments(t *testing.T) {
 	t.Parallel()
 	onlySh := t.TempDir()

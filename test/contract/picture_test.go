@@ -190,7 +190,7 @@ func (r *pictureSession) screen() string {
 	screen := vt.NewEmulator(pictureColumns, pictureRows)
 	var answers sync.WaitGroup
 	answers.Go(func() { _, _ = io.Copy(io.Discard, screen) })
-	_, _ = io.WriteString(screen, withoutChance(r.term.textSoFar()))
+	_, _ = io.WriteString(screen, withoutRandom(r.term.textSoFar()))
 	_ = screen.InputPipe().(io.Closer).Close()
 	answers.Wait()
 	cursor := screen.CursorPosition()
@@ -204,9 +204,9 @@ func (r *pictureSession) screen() string {
 	return "\x1b[H\x1b[2J" + strings.Join(rows, "\r\n") + fmt.Sprintf("\x1b[%d;%dH", cursor.Y+1, cursor.X+1)
 }
 
-// withoutChance replaces what differs from run to run: numbers of seconds, ports
+// withoutRandom replaces what differs from run to run: numbers of seconds, ports
 // and the IDs of sessions. It removes notes that only a busy machine prints.
-func withoutChance(output string) string {
+func withoutRandom(output string) string {
 	for _, r := range []struct{ what, by string }{
 		{`kshell: (waiting for|uploading) [^\r\n]*press Ctrl-C to cancel\)\r\n`, ""},
 		{`\b(after|in) [0-9]+ s\b`, "$1 2 s"},

@@ -262,7 +262,7 @@ func (c *counter) Write(p []byte) (int, error) {
 }
 
 // ResumeFirstPrompt measures how long it takes until a shell shows its first
-// prompt: with plain exec, with --resume, and with an agent that is there.
+// prompt: with plain exec, with --resume, and with an agent that was uploaded before.
 func ResumeFirstPrompt(t *testing.T, w ResumeSetup, n int) (plain, first, again time.Duration) {
 	t.Helper()
 	var took [3][]time.Duration

@@ -65,7 +65,7 @@ func TestResume_Durations(t *testing.T) {
 	t.Run("first prompt", func(t *testing.T) {
 		t.Parallel()
 		plain, first, again := ResumeFirstPrompt(t, w, 3)
-		t.Logf("the first prompt: plain %v, --resume %v, with an agent that is there %v", plain, first, again)
+		t.Logf("the first prompt: plain %v, --resume %v, with an agent that was uploaded before %v", plain, first, again)
 	})
 	t.Run("bulk output", func(t *testing.T) {
 		t.Parallel()

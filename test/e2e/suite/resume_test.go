@@ -102,14 +102,14 @@ func TestResume_Durations(t *testing.T) {
 			}
 		}
 		plain, first, again := contract.ResumeFirstPrompt(t, w, 5)
-		t.Logf("the first prompt: plain %v, --resume %v, with an agent that is there %v", plain, first, again)
+		t.Logf("the first prompt: plain %v, --resume %v, with an agent that was uploaded before %v", plain, first, again)
 		plain, resumed := contract.ResumeBulk(t, w, 256<<20)
 		t.Logf("256 MiB: plain %v, --resume %v", plain, resumed)
 	})
 }
 
 // TestResume_Containers checks containers that can run the agent, and containers that
-// cannot: the plain way is taken, and the message has the reason.
+// cannot: then exec runs the command without the agent, and the message has the reason.
 func TestResume_Containers(t *testing.T) {
 	notInCI(t)
 	yes, no, user := true, false, int64(1234)
@@ -221,8 +221,8 @@ func TestResume_PodEvents(t *testing.T) {
 	})
 }
 
-// TestResume_Restarts restarts components of the cluster. The session lives, and no
-// relay is left behind.
+// TestResume_Restarts restarts components of the cluster. The session continues, and
+// no relay remains in the container.
 func TestResume_Restarts(t *testing.T) {
 	notInCI(t)
 	restarts := map[string]func(ctx context.Context, t *testing.T){
