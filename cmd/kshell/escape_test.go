@@ -21,7 +21,7 @@ func TestEscapeKeys(t *testing.T) {
 	c.waitFor("(?m)^kshell: ~~ the character itself\r\n")
 	c.keys("~i")
 	c.waitFor("(?m)^kshell: pod web, container web, namespace default\r\n")
-	c.waitFor("(?m)^kshell: connected to https://.* by v5.channel.k8s.io, round trip [0-9.]+[mµ]?s\r\n" +
+	c.waitFor("(?m)^kshell: connected to https://.* by v5.channel.k8s.io, round trip [0-9.]+[mµu]?s\r\n" +
 		"(?s).* connections lost: 0\r\n")
 	c.keys("\r")
 	c.prompt()

@@ -25,8 +25,8 @@ func ASCIIOnly() bool {
 	return true
 }
 
-// ASCII returns text in ASCII. An ellipsis becomes three periods, and other
-// characters become escapes such as \u00e9.
+// ASCII returns text in ASCII. An ellipsis becomes three periods, the micro sign of
+// a duration becomes u, and other characters become escapes such as \u00e9.
 func ASCII(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -35,6 +35,8 @@ func ASCII(text string) string {
 			b.WriteRune(r)
 		case r == '…':
 			b.WriteString("...")
+		case r == 'µ':
+			b.WriteByte('u')
 		default:
 			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
 		}

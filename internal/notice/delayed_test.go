@@ -2,23 +2,44 @@ package notice
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// lockedBuilder is a strings.Builder for several goroutines.
+type lockedBuilder struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *lockedBuilder) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take returns what was written since the last call of take.
+func (l *lockedBuilder) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
 func TestProgressAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b strings.Builder
+		var b lockedBuilder
 		p := New(&b)
 		p.SetTerminal(columns(80))
 		check := func(want string) {
 			t.Helper()
 			synctest.Wait()
-			if got := b.String(); got != want {
+			if got := b.take(); got != want {
 				t.Errorf("printed %q, want %q", got, want)
 			}
-			b.Reset()
 		}
 		d := p.ProgressAfter(time.Second, "first")
 		time.Sleep(900 * time.Millisecond)

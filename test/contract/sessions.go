@@ -195,7 +195,7 @@ func escapes(t *testing.T, w Setup) {
 	} {
 		term.WaitFor(`kshell: ` + line)
 	}
-	for trip, tries := "", 0; !regexp.MustCompile(`[0-9.]+[mµ]s\r\n`).MatchString(trip); tries++ {
+	for trip, tries := "", 0; !regexp.MustCompile(`[0-9.]+[mµu]s\r\n`).MatchString(trip); tries++ {
 		if tries == 10 { // kshell does not measure round trips of more than a second
 			t.Fatalf("the last round trip is %q", trip)
 		}
