@@ -107,7 +107,7 @@ func (w Users) statuses(t *testing.T) {
 		},
 		"no time left": {
 			[]string{"--timeout=5s", "web", "--", "sleep", "60"},
-			statusRecord{ExitCode: 124, Cause: "timeout", Protocol: "v5.channel.k8s.io", Mode: "exact"},
+			statusRecord{ExitCode: 124, Cause: "timeout", Protocol: "v4.channel.k8s.io", Mode: "exact"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
