@@ -34,7 +34,8 @@ func TestASCIIOnly(t *testing.T) {
 
 func TestASCII(t *testing.T) {
 	for text, want := range map[string]string{
-		"plain text": "plain text", "a…": "a...", (870 * time.Microsecond).String(): "870us", "é": `\u00e9`, "世": `\u4e16`, "😀": `\U0001f600`, "\ufffd": `\ufffd`,
+		"plain text": "plain text", "a…": "a...", (870 * time.Microsecond).String(): "870us",
+		"é": `\u00e9`, "世": `\u4e16`, "😀": `\U0001f600`, "\ufffd": `\ufffd`,
 	} {
 		if got := ASCII(text); got != want {
 			t.Errorf("ASCII(%q) = %q, want %q", text, got, want)
