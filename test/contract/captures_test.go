@@ -208,6 +208,8 @@ func normalize(screenText string) string {
 	}
 	screenText = strings.Join(strings.Fields(screenText), " ") // the length of names determines where lines wrap
 	screenText = slowNote.ReplaceAllString(screenText, "")
+	// If a write finds the reset, the next read reports an end instead.
+	screenText = strings.ReplaceAll(screenText, "the connection was cut", "connection reset by peer")
 	var kept []string
 	inWarnings := false
 	for _, message := range strings.Split(screenText, "kshell: ") { // merges warnings, whose number depends on timing
