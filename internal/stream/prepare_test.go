@@ -212,9 +212,10 @@ func TestPrepare_Proxy(t *testing.T) {
 			t.Error(err)
 			return
 		}
+		copying.Add(2) // before the client can continue and the test can end with Wait
 		_, _ = io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n")
-		copying.Go(func() { _, _ = io.Copy(up, down); _ = up.Close() })
-		copying.Go(func() { _, _ = io.Copy(down, up); _ = down.Close() })
+		go func() { defer copying.Done(); _, _ = io.Copy(up, down); _ = up.Close() }()
+		go func() { defer copying.Done(); _, _ = io.Copy(down, up); _ = down.Close() }()
 	}))
 	defer copying.Wait()
 	defer proxy.Close()
