@@ -19,8 +19,8 @@ const (
 	// largest value of input.limit, in bytes. Blocks are large because the
 	// remote starts one process for each.
 	minBlock   = unit
-	firstBlock = 1 << 20
-	maxBlock   = 2 << 20
+	firstBlock = maxBlock
+	maxBlock   = 768 << 10
 	// pieceSize is the number of bytes that are read from the source at once.
 	pieceSize = 128 << 10
 	// maxText is the largest size of an escaped text, in bytes. The remote starts

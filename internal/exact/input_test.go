@@ -311,27 +311,29 @@ func TestInput_NotReadAfterCancel(t *testing.T) {
 // Blocks are large on a fast connection, because the script starts a process for
 // each, and small on a slow one, because a request waits for the end of a block.
 func TestInput_BlockSizes(t *testing.T) {
+	const fast, medium, slow = 10 * time.Millisecond, 200 * time.Millisecond, time.Second
 	for name, c := range map[string]struct {
-		took time.Duration // for each block
+		took []time.Duration // for each block except the last
 		want []int
 	}{
-		"fast":   {10 * time.Millisecond, []int{1 << 20, 1 << 20, 2 << 20, 2 << 20, 2 << 20}},
-		"medium": {200 * time.Millisecond, []int{1 << 20, 1 << 20, 1 << 20}},
-		"slow":   {time.Second, []int{1 << 20, 512 << 10, 256 << 10, 128 << 10, 64 << 10, 64 << 10}},
+		"fast":       {[]time.Duration{fast, fast}, []int{768 << 10, 768 << 10, 768 << 10}},
+		"medium":     {[]time.Duration{medium, medium}, []int{768 << 10, 768 << 10, 768 << 10}},
+		"slow":       {[]time.Duration{slow, slow, slow, slow}, []int{768 << 10, 384 << 10, 192 << 10, 64 << 10, 64 << 10}},
+		"slow, fast": {[]time.Duration{slow, fast, fast}, []int{768 << 10, 384 << 10, 384 << 10, 768 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in := newInput(t, &endlessReader{})
 				in.start()
 				var got []int
-				for range c.want {
+				for _, took := range append(c.took, 0) {
 					synctest.Wait()
 					block, err := in.readBlock()
 					if err != nil {
 						t.Fatal(err)
 					}
 					got = append(got, block)
-					time.Sleep(c.took)
+					time.Sleep(took)
 				}
 				if !slices.Equal(got, c.want) {
 					t.Errorf("blocks of %d bytes, want %d", got, c.want)

@@ -95,7 +95,9 @@ var buildOnce = sync.OnceValues(func() (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(binaryDir, "kshell")
-	cmd := exec.Command("go", "build", "-o", path, "kshell/cmd/kshell") //nolint:noctx // the binary outlives the test
+	flags := []string{"build", "-trimpath", "-gcflags", "k8s.io/...=-l", "-ldflags", "-s -w", "-o", path} // see Makefile
+	flags = append(flags, "kshell/cmd/kshell")
+	cmd := exec.Command("go", flags...) //nolint:noctx // the binary outlives the test
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return path, fmt.Errorf("%w\n%s", err, out)

@@ -23,7 +23,7 @@ var transferSize = flag.Int64("transfer", 1<<30, "bytes that TestScale_Transfers
 
 // maxTransferMemory is the most memory that kshell may need for a transfer of any
 // size, in MiB. About 15 MiB of it are pages of the program's file.
-const maxTransferMemory = 28
+const maxTransferMemory = 24
 
 // costs is what a run of a program has cost, as bench/launch reports it.
 type costs struct {
