@@ -14,9 +14,10 @@ const enoughForks = 8
 
 // unknownOutcome matches the whole of stderr when the outcome of a command is
 // unknown: kshell's messages, and before them the error message of the
-// command's own shell if that shell could not fork either.
+// command's own shell if that shell could not fork either. The shell writes its
+// message in several parts, and may be killed between them.
 var unknownOutcome = regexp.MustCompile(
-	`^(sh: can't fork: [^\n]+\n)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
+	`^(sh: (can't fork: [^\n]*\n?)?)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
 )
 
 // runtimeFailed is the beginning of kshell's message if the container runtime
