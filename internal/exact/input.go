@@ -15,12 +15,11 @@ const (
 	// unit is the number of bytes that the remote copies at once. A large block
 	// consists of several units.
 	unit = 64 << 10
-	// minBlock, firstBlock and maxBlock are the smallest, the first and the
-	// largest value of input.limit, in bytes. Blocks are large because the
-	// remote starts one process for each.
-	minBlock   = unit
-	firstBlock = maxBlock
-	maxBlock   = 768 << 10
+	// minBlock and maxBlock are the smallest and the largest value of input.limit,
+	// in bytes. Blocks are large because the remote starts one process for each. Two
+	// blocks are in memory at a time.
+	minBlock = unit
+	maxBlock = 768 << 10
 	// pieceSize is the number of bytes that are read from the source at once.
 	pieceSize = 128 << 10
 	// maxText is the largest size of an escaped text, in bytes. The remote starts
@@ -99,7 +98,7 @@ type input struct {
 }
 
 func (in *input) init(source io.Reader) {
-	in.source, in.limit = source, firstBlock
+	in.source, in.limit = source, maxBlock
 	in.changed.L = &in.mu
 	in.filling = group.New(func() { in.set(&in.panicked) })
 }

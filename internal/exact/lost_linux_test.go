@@ -71,12 +71,12 @@ func TestScript_ProcessKilled(t *testing.T) {
 					idle, writer := io.Pipe()
 					o := Options{
 						Stdin: cancelReader{
-							io.MultiReader(bytes.NewReader(make([]byte, firstBlock)), idle),
+							io.MultiReader(bytes.NewReader(make([]byte, maxBlock)), idle),
 							func() bool { _ = writer.Close(); return true },
 						},
 					}
 					r := shell.start(t, o, sh(script), withDir(dir))
-					go r.sendStdin(firstBlock / 2) // the rest of the block is not sent
+					go r.sendStdin(maxBlock / 2) // the rest of the block is not sent
 					eventually(t, "bytes arrive", func() bool {
 						info, err := os.Stat(filepath.Join(dir, "f.part"))
 						return err == nil && info.Size() > 0
