@@ -70,6 +70,12 @@ func (in *input) Peek(limit int) []byte {
 	return nil
 }
 
+// short reports whether the input is known to end soon; see [terminal.Input.Short].
+func (in *input) short() bool {
+	s, ok := in.Input.(interface{ Short() bool })
+	return ok && s.Short()
+}
+
 // exitTypedWithin is how soon after the last key a shell must end for kshell to
 // assume that the user's input ended it.
 const exitTypedWithin = 2 * time.Second

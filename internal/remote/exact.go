@@ -94,7 +94,8 @@ const maxArgs = 4096
 func (c *Command) scriptRequest(t Target, run *exact.Run) stream.Request {
 	o := &c.options
 	exec := func(command []string) stream.Request {
-		return o.offerExact(t.Exec(c.withShPath(command), true, false, nil), c.in.Input != nil)
+		bulk := c.in.Input != nil && !c.in.short()
+		return o.offerExact(t.Exec(c.withShPath(command), true, false, nil), bulk)
 	}
 	r := exec(run.Command(o.Command))
 	n := c.cluster.Transport().LineLength(r)

@@ -136,13 +136,14 @@ func (o *Options) plainProtocols() ([]string, error) {
 
 // offerExact adds the subprotocols to r, the request of a command in exact mode.
 // The script tells the client that the command has ended, so stdin need not be
-// closed, and V4 is sufficient. Without input, V4 is faster, because servers pass
-// it on, and translate V5 to SPDY: see docs/performance.md.
+// closed, and V4 is sufficient. V4 starts commands and transfers output faster, because
+// servers pass it on, and translate V5 to SPDY. V5 transfers input faster, so it is
+// used if the command may get much input (bulk): see docs/performance.md.
 //
 // V5 is not offered beside V4, because servers would select it.
-func (o *Options) offerExact(r stream.Request, input bool) stream.Request {
+func (o *Options) offerExact(r stream.Request, bulk bool) stream.Request {
 	r.Protocols = o.Protocols
-	if !o.ProtocolsChosen && !input {
+	if !o.ProtocolsChosen && !bulk {
 		r.Protocols, r.Rest = stream.WithoutHalfClose(o.Protocols), o.Protocols
 	}
 	return r

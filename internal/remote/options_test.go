@@ -47,17 +47,17 @@ func TestOptionsPlainProtocols_NoneCanEnd(t *testing.T) {
 func TestOptionsOfferExact(t *testing.T) {
 	all := stream.Protocols()
 	for _, tt := range []struct {
-		name          string
-		chosen, input bool
-		protocols     []string
-		rest          []string
+		name         string
+		chosen, bulk bool
+		protocols    []string
+		rest         []string
 	}{
-		{"without input", false, false, all[1:], all},
-		{"with input", false, true, all, nil},
+		{"without input, or with short input", false, false, all[1:], all},
+		{"with other input", false, true, all, nil},
 		{"chosen", true, false, all, nil},
 	} {
 		o := Options{Protocols: all, ProtocolsChosen: tt.chosen}
-		got := o.offerExact(stream.Request{Path: "/exec"}, tt.input)
+		got := o.offerExact(stream.Request{Path: "/exec"}, tt.bulk)
 		want := stream.Request{Path: "/exec", Protocols: tt.protocols, Rest: tt.rest}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)

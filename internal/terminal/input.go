@@ -173,6 +173,19 @@ func (i *Input) Peek(limit int) []byte {
 	return i.peeked[:min(limit, len(i.peeked))]
 }
 
+// shortInput is the largest size of a short input, in bytes: the default capacity of a
+// pipe on Linux.
+const shortInput = 64 << 10
+
+// Short reports whether the input is known to end soon. It reads nothing. The input
+// ends soon if it is the null device, a regular file of which at most 64 KiB are left,
+// or a pipe that no process can write to any more. Short returns false for other
+// inputs, and if a Read cannot be interrupted (see [Input]).
+func (i *Input) Short() bool {
+	src, ok := i.src.(interface{ short() bool })
+	return ok && src.short()
+}
+
 func (i *Input) isCanceled() bool {
 	select {
 	case <-i.canceled:

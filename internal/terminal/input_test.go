@@ -299,6 +299,58 @@ func TestInput_Peek(t *testing.T) {
 	peek(8, "")
 }
 
+func TestInput_Short(t *testing.T) {
+	file := func(size int64) *os.File {
+		f, err := os.Create(filepath.Join(t.TempDir(), "input"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		if err := f.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	short := func(name string, f *os.File, want bool) {
+		t.Helper()
+		in := openInput(t, f)
+		if got := in.Short(); got != want {
+			t.Errorf("%s: Short = %t, want %t", name, got, want)
+		}
+		mustCancel(t, in)
+	}
+	short("empty file", file(0), true)
+	short("file of 64 KiB", file(shortInput), true)
+	large := file(shortInput + 1)
+	short("larger file", large, false)
+	if _, err := large.Seek(1, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	short("larger file, after its first byte", large, true)
+
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	short("null device", null, true)
+	_, tty := openPty(t)
+	short("terminal", tty, false)
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	typeKeys(t, w, "text")
+	short("open pipe", r, false)
+	_ = w.Close()
+	short("closed pipe", r, true)
+	if got, err := io.ReadAll(r); string(got) != "text" || err != nil {
+		t.Errorf("ReadAll after Short = %q, %v", got, err)
+	}
+}
+
 // During a Read, Peek returns nothing, and does not wait.
 func TestInput_PeekDuringRead(t *testing.T) {
 	r, w, err := os.Pipe()

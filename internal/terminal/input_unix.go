@@ -5,6 +5,7 @@ package terminal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -93,6 +94,26 @@ func (s *selectFile) ready() bool {
 		if !errors.Is(err, unix.EINTR) {
 			return err == nil && n > 0 && ready.IsSet(s.fd) && !ready.IsSet(s.wake)
 		}
+	}
+}
+
+// short reports whether the file is known to end soon; see [Input.Short].
+func (s *selectFile) short() bool {
+	info, err := s.f.Stat()
+	if err != nil {
+		return false
+	}
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		offset, err := s.f.Seek(0, io.SeekCurrent)
+		return err == nil && info.Size()-offset <= shortInput
+	case mode&os.ModeNamedPipe != 0:
+		fds := [...]unix.PollFd{{Fd: int32(s.fd)}}
+		_, err := unix.Poll(fds[:], 0)
+		return err == nil && fds[0].Revents&unix.POLLHUP != 0
+	default:
+		null, err := os.Stat(os.DevNull)
+		return err == nil && os.SameFile(info, null)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,7 @@ type Users struct {
 // environment of a shell.
 func Access(t *testing.T, w Users) {
 	t.Run("status", w.statuses)
+	t.Run("subprotocol for input", w.inputProtocol)
 	t.Run("few rights", w.fewRights)
 	t.Run("as another", w.impersonation)
 	t.Run("credentials", w.credentials)
@@ -76,13 +78,41 @@ type statusRecord struct {
 	Start, Connected, End                                time.Time
 }
 
+const v5Only = "--subprotocol=v5.channel.k8s.io"
+
+// inputProtocol checks the subprotocol of a command whose stdin is a regular file.
+func (w Users) inputProtocol(t *testing.T) {
+	for size, want := range map[int64]string{5: "v4.channel.k8s.io", 64<<10 + 1: "v5.channel.k8s.io"} {
+		in, err := zeros(t.TempDir(), size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = in.Close() }()
+		status := filepath.Join(t.TempDir(), "status")
+		cmd := w.Command(t.Context(), t, "exec", "-i", "--status-file", status, "web", "--", "wc", "-c")
+		cmd.Stdin = in
+		out, err := cmd.Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != strconv.FormatInt(size, 10) {
+			t.Errorf("%d bytes: %v, stdout %q", size, err, out)
+		}
+		var got statusRecord
+		text, err := os.ReadFile(status)
+		if err == nil {
+			err = json.Unmarshal(text, &got)
+		}
+		if err != nil || got.Protocol != want || got.StdinBytes != size {
+			t.Errorf("%d bytes: %v, want %s; status %s", size, err, want, text)
+		}
+	}
+}
+
 func (w Users) statuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
 		want statusRecord
 	}{
 		"exact": {
-			[]string{"-i", "web", "--", "sh", "-c", "cat; echo err >&2; exit 7"},
+			[]string{"-i", v5Only, "web", "--", "sh", "-c", "cat; echo err >&2; exit 7"},
 			statusRecord{
 				ExitCode: 7, Cause: "exited", Protocol: "v5.channel.k8s.io", Mode: "exact",
 				StdinBytes: 5, StdoutBytes: 5, StderrBytes: 4,
