@@ -25,8 +25,8 @@ func TestInput_BufferHoldsOneBlock(t *testing.T) {
 		in := newInput(t, &endlessReader{})
 		in.start()
 		synctest.Wait()
-		if len(in.next) != maxBlock {
-			t.Errorf("%d bytes are buffered, want %d", len(in.next), maxBlock)
+		if in.buffered.len != maxBlock {
+			t.Errorf("%d bytes are buffered, want %d", in.buffered.len, maxBlock)
 		}
 	})
 }

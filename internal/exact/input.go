@@ -16,10 +16,9 @@ const (
 	// consists of several units.
 	unit = 64 << 10
 	// minBlock and maxBlock are the smallest and the largest value of input.limit,
-	// in bytes. Blocks are large because the remote starts one process for each. Two
-	// blocks are in memory at a time.
+	// in bytes. Blocks are large because the remote starts one process for each.
 	minBlock = unit
-	maxBlock = 768 << 10
+	maxBlock = 1536 << 10
 	// pieceSize is the number of bytes that are read from the source at once.
 	pieceSize = 128 << 10
 	// maxText is the largest size of an escaped text, in bytes. The remote starts
@@ -76,10 +75,11 @@ type input struct {
 	peeked         bool      // Peek was called, or must not be called any more
 	earlyBytes     int       // the number of bytes of the source that were sent before rest
 	panicked       bool      // filling has panicked
-	next           []byte    // bytes that were read from the source, but are not in a block yet
+	buffered       ring      // the unsent rest of the block, and then the bytes of the next blocks
+	blockRest      int       // the length of the unsent rest of the block, in bytes
 	err            error     // the error of the source's Read; io.EOF at the end of the input
 	endSent        bool      // the end was sent, or Read returned err
-	limit          int       // the largest size of the next block; also limits next
+	limit          int       // the largest size of the next block; also limits the bytes behind blockRest
 	blockSize      int       // the size of the last block, or 0 after adaptLimit
 	blockBegun     time.Time // when the last block was made
 	sentBytes      int64     // the number of bytes in the blocks whose sending has begun
@@ -89,9 +89,7 @@ type input struct {
 	canceled       bool      // nothing more is read or sent
 
 	// Used only by the goroutine that calls Read.
-	block []byte // the unsent rest of the block
-	spare []byte // the buffer that contains block; becomes next's buffer when block was sent
-	line  []byte // the unsent rest of the line that is sent before block
+	line []byte // the unsent rest of the line that is sent before the block
 	// lineIsRest means that line belongs to the rest of the script, which is
 	// sent even if stopped is set.
 	lineIsRest bool
@@ -155,31 +153,28 @@ func (in *input) fill() {
 	}
 }
 
-// add appends p to next and stores err. It blocks while next would exceed
-// limit. It reports whether fill must continue to read.
+// add appends p to buffered and stores err. It blocks while there is no room: the
+// next block would exceed limit, or buffered would exceed maxBlock. It reports whether
+// fill must continue to read.
 func (in *input) add(p []byte, err error) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for len(in.next) > 0 && len(in.next)+len(p) > in.limit && !in.canceled && !in.stopped {
+	for !in.canceled && !in.stopped && !in.hasRoom(len(p)) {
 		in.changed.Wait()
 	}
-	if need := len(in.next) + len(p); need > cap(in.next) {
-		in.next = append(make([]byte, 0, bufferFor(need)), in.next...)
+	if in.canceled || in.stopped {
+		return false
 	}
-	in.next = append(in.next, p...)
+	in.buffered.write(p)
 	in.err = err
 	in.changed.Broadcast()
-	return !in.canceled && !in.stopped
+	return true
 }
 
-// bufferFor returns the size of a buffer for n bytes. Beyond two pieces, that is
-// the largest size: a buffer that grows step by step leaves more garbage than a
-// large buffer of which only a part is used.
-func bufferFor(n int) int {
-	if n <= 2*pieceSize {
-		return max(n, pieceSize)
-	}
-	return max(n, maxBlock)
+// hasRoom reports whether add can append n bytes.
+func (in *input) hasRoom(n int) bool {
+	next := in.buffered.len - in.blockRest
+	return in.buffered.len+n <= maxBlock && (next == 0 || next+n <= in.limit)
 }
 
 // sent returns the number of bytes in the blocks whose sending has begun, and
@@ -253,14 +248,18 @@ func (in *input) cancel(interrupt func() bool) {
 // Read implements io.Reader. If the source's Read has panicked, Read panics,
 // too.
 func (in *input) Read(p []byte) (int, error) {
-	stopped, canceled := in.ended()
-	if stopped && !in.lineIsRest {
-		in.line, in.block = nil, nil
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stopped && !in.lineIsRest || in.canceled {
+		in.line = nil
+		in.buffered.discard(in.blockRest)
+		in.blockRest = 0
 	}
-	if canceled || len(in.line) == 0 && len(in.block) == 0 {
-		in.line, in.block = nil, nil
+	if len(in.line) == 0 && in.blockRest == 0 {
 		switch err := in.wait(); {
 		case errors.Is(err, errSourcePanicked):
+			in.mu.Unlock()
+			defer in.mu.Lock()
 			in.filling.Wait() // panics
 			return 0, err
 		case err != nil:
@@ -269,15 +268,16 @@ func (in *input) Read(p []byte) (int, error) {
 	}
 	n := copy(p, in.line)
 	in.line = in.line[n:]
-	k := copy(p[n:], in.block)
-	in.block = in.block[k:]
+	k := in.buffered.copyTo(p[n:][:min(len(p)-n, in.blockRest)])
+	in.buffered.discard(k)
+	in.blockRest -= k
+	in.changed.Broadcast()
 	return n + k, nil
 }
 
-// wait blocks until there is something to send, and sets line and block.
+// wait blocks until there is something to send, and sets line and blockRest. mu is
+// locked.
 func (in *input) wait() error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
 	in.lineIsRest = false
 	in.adaptLimit()
 	for {
@@ -308,7 +308,7 @@ func (in *input) wait() error {
 			in.pingRequested = false
 			in.line = []byte("?\n")
 			return nil
-		case len(in.next) > 0:
+		case in.buffered.len > 0:
 			in.makeBlock()
 			in.changed.Broadcast()
 			return nil
@@ -344,25 +344,26 @@ func (in *input) peek() bool {
 	return true
 }
 
-// makeBlock moves bytes from next to a block: all complete units up to limit or,
-// if next is shorter than one unit, all of next. If escape can contain all of
-// next, makeBlock sends it as a text instead.
+// makeBlock makes a block of the first bytes of buffered: all complete units up to
+// limit or, if there is no complete unit, all bytes. If escape can contain all of
+// buffered, makeBlock sends it as a text instead.
 func (in *input) makeBlock() {
-	if text, ok := escape(in.next); ok {
+	var start [maxText + 1]byte
+	all := in.buffered.len
+	if text, ok := escape(start[:in.buffered.copyTo(start[:])]); ok && all <= maxText {
 		in.line = fmt.Appendf(nil, "text %s\n", text)
-		in.sentBytes += int64(len(in.next))
-		in.next = in.next[:0]
+		in.sentBytes += int64(all)
+		in.buffered.discard(all)
 		return
 	}
-	size, count := unit, min(len(in.next), in.limit)/unit
+	size, count := unit, min(all, in.limit)/unit
 	if count == 0 {
-		size, count = len(in.next), 1
+		size, count = all, 1
 	}
 	in.line = fmt.Appendf(nil, "%d %d\n", size, count)
-	n := size * count
-	in.sentBytes += int64(n)
-	in.blockSize, in.blockBegun = n, time.Now()
-	in.block, in.spare, in.next = in.next[:n], in.next, append(in.spare[:0], in.next[n:]...)
+	in.blockRest = size * count
+	in.sentBytes += int64(in.blockRest)
+	in.blockSize, in.blockBegun = in.blockRest, time.Now()
 }
 
 // adaptLimit is called after a block was sent. It sets limit by the time that this

@@ -316,10 +316,10 @@ func TestInput_BlockSizes(t *testing.T) {
 		took []time.Duration // for each block except the last
 		want []int
 	}{
-		"fast":       {[]time.Duration{fast, fast}, []int{768 << 10, 768 << 10, 768 << 10}},
-		"medium":     {[]time.Duration{medium, medium}, []int{768 << 10, 768 << 10, 768 << 10}},
-		"slow":       {[]time.Duration{slow, slow, slow, slow}, []int{768 << 10, 384 << 10, 192 << 10, 64 << 10, 64 << 10}},
-		"slow, fast": {[]time.Duration{slow, fast, fast}, []int{768 << 10, 384 << 10, 384 << 10, 768 << 10}},
+		"fast":       {[]time.Duration{fast, fast}, []int{1536 << 10, 1536 << 10, 1536 << 10}},
+		"medium":     {[]time.Duration{medium, medium}, []int{1536 << 10, 1536 << 10, 1536 << 10}},
+		"slow":       {[]time.Duration{slow, slow, slow, slow, slow}, []int{1536 << 10, 768 << 10, 384 << 10, 192 << 10, 64 << 10, 64 << 10}},
+		"slow, fast": {[]time.Duration{slow, fast, fast}, []int{1536 << 10, 768 << 10, 768 << 10, 1536 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -557,11 +557,11 @@ func TestInput_FastSource(t *testing.T) {
 		p := make([]byte, 30_000)
 		for range 2000 {
 			synctest.Wait()
-			if ahead := source.read.Load() - taken; ahead > 2*maxBlock+pieceSize {
+			if ahead := source.read.Load() - taken; ahead > maxBlock+pieceSize {
 				t.Fatalf("%d bytes were read ahead", ahead)
 			}
-			if len(in.next) > maxBlock || cap(in.next)+cap(in.spare) > 3*maxBlock {
-				t.Fatalf("%d bytes are buffered, in %d and %d", len(in.next), cap(in.next), cap(in.spare))
+			if len(in.buffered.buf) > maxBlock {
+				t.Fatalf("the buffer has %d bytes", len(in.buffered.buf))
 			}
 			n, err := in.Read(p)
 			if err != nil {
