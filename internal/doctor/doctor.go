@@ -130,12 +130,12 @@ func checks() []check {
 		{id: "rights-node-shell", group: rights, needs: []string{"identity"}, run: checkNodeRights},
 
 		{
-			id: "round-trip", group: connection, needs: []string{"version", "credentials"}, limit: slowLimit,
-			run: checkRoundTrip,
+			id: "round-trip", group: connection, needs: []string{"version", "credentials"}, unless: "identity",
+			limit: slowLimit, run: checkRoundTrip,
 		},
 		{
-			id: "request-line", group: connection, needs: []string{"version", "credentials"}, limit: slowLimit,
-			run: checkRequestLine,
+			id: "request-line", group: connection, needs: []string{"version", "credentials"}, unless: "identity",
+			limit: slowLimit, run: checkRequestLine,
 		},
 		{id: "websocket", group: connection, needs: []string{"identity"}, limit: execLimit, run: checkWebSocket},
 		{id: "idle", group: connection, needs: []string{"websocket"}, run: checkIdle},

@@ -148,6 +148,15 @@ func TestResult_Refusal(t *testing.T) {
 	}
 }
 
+// Without a resourceVersion, an API server with a watch cache answers a watch after up
+// to 3 seconds (measured with Kubernetes 1.37).
+func TestDiagnosis_WatchAnswersAtOnce(t *testing.T) {
+	d := &diagnosis{conn: &kubeconfig.Connection{Namespace: "default"}}
+	if got := d.idleRequest().Query.Get("resourceVersion"); got != "0" {
+		t.Errorf("resourceVersion %q, want 0", got)
+	}
+}
+
 func TestIsBefore(t *testing.T) {
 	for version, want := range map[string]bool{
 		"v1.34.9": true, "v1.35.0": false, "v1.35.0-eks-1": false, "v2.0.0": false, "v0.9": true, "": false, "x": false,

@@ -56,6 +56,7 @@ func newStage(kshell string) (_ *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.server.Review(true)
 	return s, nil
 }
 

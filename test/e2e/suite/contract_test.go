@@ -117,6 +117,15 @@ func stderr(err error) string {
 	return fmt.Sprint(err)
 }
 
+func TestDoctor(t *testing.T) {
+	inCI(t)
+	for _, s := range kshellSubjects()[:2] {
+		t.Run(s.Name, func(t *testing.T) {
+			contract.Doctor(t, contract.Users{Program: s.Program, ExecOnly: harness.DevExecOnly, None: harness.DevNone})
+		})
+	}
+}
+
 func TestGuard(t *testing.T) {
 	inCI(t)
 	onEach(t, func(t *testing.T, p contract.Program) { contract.Guard(t, p, harness.Admin) })
