@@ -2,9 +2,11 @@
 package cgroup
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,7 +25,7 @@ func New(t testing.TB) (dir string) {
 	if err != nil {
 		t.Skipf("the test needs a cgroup that limits processes: %v", err)
 	}
-	t.Cleanup(func() { await(t, func() bool { return os.Remove(dir) == nil }) })
+	t.Cleanup(func() { await(t, dir, func() bool { return os.Remove(dir) == nil }) })
 	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
 		t.Skipf("the test needs a cgroup with the pids controller: %v", err)
 	}
@@ -41,19 +43,36 @@ func SetLimit(t testing.TB, dir string, processes int) {
 // WaitUntilEmpty waits until no process, not even a zombie, is in the cgroup.
 func WaitUntilEmpty(t testing.TB, dir string) {
 	t.Helper()
-	await(t, func() bool {
+	await(t, dir, func() bool {
 		current, err := os.ReadFile(filepath.Join(dir, "pids.current"))
 		return err == nil && string(current) == "0\n"
 	})
 }
 
-// await waits until the function empty returns true. After 30 s, the test
-// fails.
-func await(t testing.TB, empty func() bool) {
+// await waits until the function empty returns true for the cgroup dir. After 30 s,
+// the test fails.
+func await(t testing.TB, dir string, empty func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !empty(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("processes are left in the cgroup")
+			t.Fatalf("processes are left in the cgroup:\n%s", processes(dir))
 		}
 	}
+}
+
+// processes describes the processes in the cgroup dir, one per line.
+func processes(dir string) string {
+	list, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return err.Error()
+	}
+	var out strings.Builder
+	for _, id := range strings.Fields(string(list)) {
+		proc := func(name string) string {
+			content, _ := os.ReadFile(filepath.Join("/proc", id, name)) // empty if the process has ended
+			return strings.TrimSpace(strings.ReplaceAll(string(content), "\x00", " "))
+		}
+		fmt.Fprintf(&out, "%s %q waits in %s; stat: %s\n", id, proc("cmdline"), proc("wchan"), proc("stat"))
+	}
+	return out.String()
 }

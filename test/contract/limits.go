@@ -17,7 +17,7 @@ const enoughForks = 8
 // command's own shell if that shell could not fork either. The shell writes its
 // message in several parts, and may be killed between them.
 var unknownOutcome = regexp.MustCompile(
-	`^(sh: (can't fork: [^\n]*\n?)?)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
+	`^(sh: ([0-9]+: )?((can't|Cannot) fork[^\n]*\n?)?)?kshell: [^\n]{20,}\n(hint: [^\n]+\n)?$`,
 )
 
 // runtimeFailed is the beginning of kshell's message if the container runtime

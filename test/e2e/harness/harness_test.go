@@ -283,11 +283,11 @@ func TestImage_Archive(t *testing.T) {
 	l := unixLayer()
 	l.text("a/b/c", "deep")
 	l.links["bin/sh"] = "/bin/busybox"
-	first, err := archive("kshell.local/x:1", l, "sleep")
+	first, err := archive([]string{"kshell.local/x:1"}, l, "sleep")
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := archive("kshell.local/x:1", l, "sleep")
+	second, err := archive([]string{"kshell.local/x:1"}, l, "sleep")
 	if err != nil || !bytes.Equal(first, second) {
 		t.Errorf("the same content makes a different image, %v", err)
 	}

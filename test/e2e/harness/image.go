@@ -15,6 +15,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -27,6 +28,10 @@ const (
 	BashImage    = "kshell.local/bash:1"    // bash, also as sh, and the tools of busybox except its shells
 	AshImage     = "kshell.local/ash:1"     // /bin/ash and tools, but no sh or bash
 	NoShellImage = "kshell.local/noshell:1" // only static binaries: /hello /args /cat /exit /sleep
+
+	// nodeShellImage is the default image of `kshell node-shell`, which the nodes
+	// cannot download. It is another name of BusyboxImage.
+	nodeShellImage = "docker.io/library/busybox:1.37"
 )
 
 // layer is the content of an image, by path.
@@ -115,7 +120,7 @@ func unixMode(m fs.FileMode) int64 {
 
 // archive returns an image in the format of `docker save`: manifest.json, the
 // configuration, and one layer.
-func archive(name string, l *layer, command ...string) ([]byte, error) {
+func archive(names []string, l *layer, command ...string) ([]byte, error) {
 	content, err := l.tar()
 	if err != nil {
 		return nil, err
@@ -133,7 +138,7 @@ func archive(name string, l *layer, command ...string) ([]byte, error) {
 	}
 	configName := digest(config) + ".json"
 	manifest, err := json.Marshal(
-		[]map[string]any{{"Config": configName, "RepoTags": []string{name}, "Layers": []string{"layer.tar"}}},
+		[]map[string]any{{"Config": configName, "RepoTags": names, "Layers": []string{"layer.tar"}}},
 	)
 	if err != nil {
 		return nil, err
@@ -176,7 +181,7 @@ func (c *Cluster) makeImages() error {
 		if err != nil {
 			return fmt.Errorf("cannot make the image %s: %w", name, err)
 		}
-		data, err := archive(name, l, command...)
+		data, err := archive(namesOf(name), l, command...)
 		if err != nil {
 			return err
 		}
@@ -185,6 +190,14 @@ func (c *Cluster) makeImages() error {
 		}
 	}
 	return nil
+}
+
+// namesOf returns all names of an image.
+func namesOf(name string) []string {
+	if name == BusyboxImage {
+		return []string{name, nodeShellImage}
+	}
+	return []string{name}
 }
 
 func (c *Cluster) imageFile(name string) string {
@@ -274,7 +287,8 @@ func (c *Cluster) importImages(ctx context.Context, n node) error {
 		return err
 	}
 	for _, name := range []string{pauseImage, BusyboxImage, BashImage, AshImage, NoShellImage} {
-		if strings.Contains(string(have), name) {
+		isMissing := func(name string) bool { return !strings.Contains(string(have), name) }
+		if !slices.ContainsFunc(namesOf(name), isMissing) {
 			continue
 		}
 		data, err := os.ReadFile(c.imageFile(name))

@@ -65,6 +65,15 @@ func TestNodeShell(t *testing.T) {
 	})
 }
 
+// TestNodeShell_DefaultImage runs the command of the README, without --image.
+func TestNodeShell_DefaultImage(t *testing.T) {
+	inCI(t)
+	r := program(cluster.Kubeconfig()).Run(t, nil, "node-shell", "-n", createNamespace(t, nil), "node1", "--", "hostname")
+	if r.Code != 0 || r.Out != "node1\n" || r.Err != "" {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestNodeShell_FiftyCuts(t *testing.T) {
 	inCI(t)
 	onServers(t, func(t *testing.T, s harness.Server) {
