@@ -212,13 +212,14 @@ func TestDemo_OtherTerminal(t *testing.T) {
 		return string(out)
 	}
 	for line, want := range map[string]string{
-		"kshell exec web -- printenv HOSTNAME":                                 `^web\n$`,
-		"kshell exec web -- sh -c 'exit 7' || echo $?":                         `^7\n$`,
-		"echo input | kshell exec -i web -- cat":                               `^input\n$`,
-		"kshell exec deploy/web --all -- echo x":                               `^(web-[a-z0-9-]+: x\n){2}$`,
-		"kshell node-shell node1 -- hostname":                                  `^node1\n$`,
-		"kshell node-shell node2 -- hostname":                                  `^node2\n$`,
-		"kshell exec --resume=always web -- sh -c 'echo x; exit 5' || echo $?": `^x\n5\n$`,
+		"kshell exec web -- printenv HOSTNAME":                                    `^web\n$`,
+		"kshell exec web -- sh -c 'exit 7' || echo $?":                            `^7\n$`,
+		"echo input | kshell exec -i web -- cat":                                  `^input\n$`,
+		"kshell exec deploy/web --all -- echo x":                                  `^(web-[a-z0-9-]+: x\n){2}$`,
+		"kshell node-shell node1 -- hostname":                                     `^node1\n$`,
+		"kshell node-shell node2 -- hostname":                                     `^node2\n$`,
+		`kshell doctor web | grep -E '^  (warning|failed|skipped)' | cut -c 1-17`: `^  skipped  idle  \n$`,
+		"kshell exec --resume=always web -- sh -c 'echo x; exit 5' || echo $?":    `^x\n5\n$`,
 	} {
 		if out := run(line); !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("%s printed %q, want a match of %q", line, out, want)
