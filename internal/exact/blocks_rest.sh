@@ -60,8 +60,13 @@ k_await() {
 
 # k_bulk reads the input for a tenth of k_limit. It fails if the client does not
 # disconnect in this time. It is faster than read, but cannot detect whether the
-# client sends anything.
-k_bulk() { k_within $((k_limit / 10)) USR1 k_cat; }
+# client sends anything. At the process limit, k_cat may fail. Then k_bulk reads for
+# another second, with one process less.
+k_bulk() { k_within $((k_limit / 10)) USR1 k_cat || k_within 1 KILL k_replace; }
+
+# k_replace replaces the subshell with cat. The subshell does not kill sleep then, so
+# k_within always takes its whole time.
+k_replace() { exec cat >/dev/null; }
 
 # k_cat is the command that k_bulk runs. USR1 ends it. The script has received
 # USR1 before, so the container runtime did not start it with USR1 ignored. A

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"kshell/test/cgroup"
 )
 
@@ -64,6 +66,19 @@ func (r *shellRun) waitForEnd() State {
 	r.waitUntilGone(waitLimit)
 	state, _ := r.State()
 	return state
+}
+
+// stdinLength returns the number of bytes in the pipe to the script.
+func (r *shellRun) stdinLength() (n int) {
+	r.t.Helper()
+	conn, err := r.pipes[0].SyscallConn()
+	if err == nil {
+		err = conn.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
 }
 
 func TestForkFailure_NoFalseResult(t *testing.T) {
@@ -132,6 +147,25 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 			case state != Ended && (forks > 7 || state != NotStarted && state != Failed):
 				t.Errorf("%s: state %d", script, state)
 			}
+		}
+	})
+}
+
+// After the end of the command, the script reads the rest of the input, 64 KiB here. If
+// it cannot start cat for that, it must not start other processes for each line.
+func TestForkFailure_RestOfInput(t *testing.T) {
+	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
+		group, dir := cgroup.New(t), t.TempDir()
+		o := Options{Stdin: bytes.NewReader(bytes.Repeat([]byte("\n"), 2*maxBlock))}
+		r := shell.start(t, o, sh("until [ -e go ]; do :; done; exit 7"), withDir(dir), inCgroup(group))
+		go r.sendStdin(1 << 62)
+		eventually(t, "the pipe is full", func() bool { return r.stdinLength() > pipeCapacity-os.Getpagesize() })
+		cgroup.SetLimit(t, group, forks+1)
+		if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if state := r.waitForEnd(); state != Ended && state != Failed {
+			t.Errorf("state %d, want Ended (%d) or Failed (%d)", state, Ended, Failed)
 		}
 	})
 }

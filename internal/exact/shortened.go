@@ -242,7 +242,7 @@ var (
 		start: "set +aeumC -f\n" +
 			"unset TMOUT\n" +
 			"unset -f test cat cd kill printf read sleep tr wait\n" +
-			"kG='\n" +
+			"kH='\n" +
 			"'\n" +
 			"kn=$2$1\n" +
 			"exec 4>&1 5>&2 2>/dev/null\n" +
@@ -264,10 +264,10 @@ var (
 			"test \"$kg\"\n" +
 			"}\n" +
 			"kS(){\n" +
-			"kJ=$kI\n" +
-			"case $kh/$1 in [1-9]*/PATH=*)kJ=${1#PATH=}\n" +
+			"kK=$kJ\n" +
+			"case $kh/$1 in [1-9]*/PATH=*)kK=${1#PATH=}\n" +
 			"esac\n" +
-			"eval 'kr \"${'$((kh+1))'}\" \"$kJ\"'\n" +
+			"eval 'kr \"${'$((kh+1))'}\" \"$kK\"'\n" +
 			"}\n" +
 			"kV(){\n" +
 			"eval 'ka=${'$((kh+1))'}'\n" +
@@ -275,9 +275,9 @@ var (
 			"case $ka in *=*);;*)kr env \"$PATH\"\n" +
 			"esac\n" +
 			"kl= kM=$kp\n" +
-			"PATH=$kI\n" +
+			"PATH=$kJ\n" +
 			"unset PWD OLDPWD SHLVL _ kp ki kv\n" +
-			"IFS=$kG\n" +
+			"IFS=$kH\n" +
 			"for ka in $kM;do ks=${ka%%=*}\n" +
 			"case $ks in '')continue;;PWD|OLDPWD|SHLVL|k?);;[0-9]*|*[!A-Za-z0-9_]*|" +
 			"_|BASH*)test \"$kg\"||continue;;*)test \"$kg\"&&eval \"test \\\"\\${$ks-$kn}\\\"" +
@@ -302,17 +302,17 @@ var (
 			"2>&5 4>&- 5>&-\"\n" +
 			"}\n" +
 			"kd= kq= kb=\n" +
-			"kD='test $kd$? = 0&&exit\n" +
+			"kE='test $kd$? = 0&&exit\n" +
 			"kill -USR1 $kq||kd=\n" +
 			"kN \"ended ${kd:-failed}\"\n" +
 			"while kill -USR1 $!;do wait $!;done'\n" +
-			"trap \"$kD\" EXIT\n" +
+			"trap \"$kE\" EXIT\n" +
 			"unset -f dd echo head\n" +
 			"test $0 = kshell||{\n" +
 			"printf \"\\036$2$1ready\\n\"\n" +
 			"dd count=0 iflag=fullblock &\n" +
 			"}\n" +
-			"kI=$PATH kT=$4 kx=$5 kC=$6 kh=$7\n" +
+			"kJ=$PATH kT=$4 kx=$5 kD=$6 kh=$7\n" +
 			"test $0 = kshell||{\n" +
 			"kp=$(exec tr '\\0\\n' '\\n\\1' </proc/$$/environ)\n" +
 			"wait $!\n" +
@@ -327,7 +327,7 @@ var (
 			"kr sh \"$PATH\"||PATH=$PATH:/usr/bin:/bin\n" +
 			"kW(){\n" +
 			"kd=nowhere\n" +
-			"if test -z \"$kC\"||cd \"$kC\";then kd=missing\n" +
+			"if test -z \"$kD\"||cd \"$kD\";then kd=missing\n" +
 			"if kS \"$@\";then kd=\n" +
 			"(kV \"$@\")\n" +
 			"kd=$?\n" +
@@ -335,13 +335,13 @@ var (
 			"fi\n" +
 			"exit $kd\n" +
 			"}\n" +
-			"kY(){\n" +
+			"kZ(){\n" +
 			"km=\n" +
 			"trap '' PIPE\n" +
 			"while read -r ka <&3;do test \"$ka\" != .||eval \"$km\"\n" +
-			"km=$km$kG$ka\n" +
+			"km=$km$kH$ka\n" +
 			"done\n" +
-			"kB\n" +
+			"kC\n" +
 			"case $kb$kx in end)\n" +
 			"kill -15 -$$&&{\n" +
 			"sleep 5 &\n" +
@@ -360,20 +360,20 @@ var (
 			"esac\n" +
 			"read -r kk km </proc/self/stat||kk=$(exec sh -c 'echo $PPID')\n" +
 			"echo $kk $kd\n" +
-			"kY\n" +
+			"kZ\n" +
 			"}\n" +
-			"kB(){\n" +
+			"kC(){\n" +
 			"test $kb&&cat <&3 >&2\n" +
 			"}\n" +
-			"kZ(){\n" +
+			"k0(){\n" +
 			"trap : 1 2 3 15 USR1\n" +
-			"trap \"$kD\" EXIT\n" +
+			"trap \"$kE\" EXIT\n" +
 			"read -r kq kd||exit\n" +
 			"test $kd&&exit 1\n" +
 			"kW \"$@\"\n" +
 			"}\n" +
 			"trap : 1 2 3 15 USR1\n" +
-			"kq|(kZ \"$@\")\n" +
+			"kq|(k0 \"$@\")\n" +
 			"ka=$?\n" +
 			"trap - EXIT\n" +
 			"exit $ka\n",
@@ -383,11 +383,11 @@ var (
 			"printf '\\036%s%s\\n' $kn \"$1\" >&4\n" +
 			"printf '\\036%s%s\\n' $kn \"$1\" >&5\n" +
 			"}\n" +
-			"kH(){\n" +
+			"kI(){\n" +
 			"ku 'ended lost'\n" +
-			"! kE||kb=1\n" +
+			"! kF||kb=1\n" +
 			"}\n" +
-			"kE(){\n" +
+			"kF(){\n" +
 			"kill -0 -$$||return\n" +
 			"kill -15 0\n" +
 			"for kA in 0.1 0.4 TERM 1 1 1 1 1 KILL 1 KILL 1;do if ! ke;then sleep 0" +
@@ -417,7 +417,7 @@ var (
 			"for ka in $kf;do test $ka = $kk||kill -9 $ka\n" +
 			"done\n" +
 			"}\n" +
-			"kL(){\n" +
+			"kB(){\n" +
 			"ko=\n" +
 			"sleep $1 &\n" +
 			"ko=$!\n" +
@@ -433,18 +433,18 @@ var (
 			"kR(){\n" +
 			"trap '' USR1\n" +
 			"trap 'kill -9 $ko;wait $ko;while read -r ka <&3;do :;done' EXIT\n" +
-			"while ! kO&&kL $kF KILL read -r ka;do :;done\n" +
+			"while ! kO&&kB $kG KILL read -r ka;do :;done\n" +
 			"trap - EXIT\n" +
 			"trap kb=1 USR1\n" +
 			"}\n" +
-			"k0(){\n" +
-			"kF=$1\n" +
+			"k1(){\n" +
+			"kG=$1\n" +
 			"until test $kb||! read -r ka <&3;do test \"$ka\"&&ku alive\n" +
-			"kf||test $kb||kH\n" +
+			"kf||test $kb||kI\n" +
 			"done\n" +
-			"test $kb||kB\n" +
+			"test $kb||kC\n" +
 			"if test $kb;then kR\n" +
-			"else case $kx in keep)exec >/dev/null;;*)! kE||kb=1\n" +
+			"else case $kx in keep)exec >/dev/null;;*)! kF||kb=1\n" +
 			"esac\n" +
 			"trap - EXIT\n" +
 			"until test $kb||! { kf||ke;};do sleep 5 &\n" +
@@ -484,13 +484,14 @@ var (
 			"ka=$?\n" +
 			"test $kb&&wait $kc\n" +
 			"}\n" +
-			"kO(){ kL $((kF / 10)) USR1 kP;}\n" +
+			"kO(){ kB $((kG / 10)) USR1 kP||kB 1 KILL kY;}\n" +
+			"kY(){ exec cat >/dev/null;}\n" +
 			"kP(){\n" +
-			"kc= kK=\n" +
-			"trap 'kK=1;kill -9 $kc' USR1\n" +
+			"kc= kL=\n" +
+			"trap 'kL=1;kill -9 $kc' USR1\n" +
 			"cat <&3 >/dev/null &\n" +
 			"kc=$!\n" +
-			"test $kK&&kill -9 $kc\n" +
+			"test $kL&&kill -9 $kc\n" +
 			"kw\n" +
 			"return $ka\n" +
 			"}\n" +
@@ -503,11 +504,11 @@ var (
 			"case $kb/$ka in /0)\n" +
 			"kx=$kT\n" +
 			"exec >/dev/null\n" +
-			";;/77|1/*);;*)kH\n" +
+			";;/77|1/*);;*)kI\n" +
 			"esac\n" +
 			"fi\n" +
 			"kU(){ kz;}\n" +
-			"k0\n",
+			"k1\n",
 		read: "trap 'for ka in 1 2;do printf \"\\036$2$1ended failed\\n\" >&$ka;done' EXI" +
 			"T\n" +
 			"unset -f dd head printf\n" +
