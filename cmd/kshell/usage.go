@@ -83,7 +83,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	for i := range found {
 		found[i] = "`" + cmd.CommandPath() + " " + found[i] + "`"
 	}
-	return outcome.NewUsageError(err.Error(), "did you mean "+strings.Join(found, " or ")+"?")
+	return outcome.NewUsageError(err.Error(), similar.Question(found))
 }
 
 // notNegative returns a usage error if d, the value of a flag, is negative.

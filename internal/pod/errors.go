@@ -3,12 +3,12 @@ package pod
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"kshell/internal/apiclient"
 	"kshell/internal/script"
+	"kshell/internal/similar"
 )
 
 // RequestError means that a request to the API server failed.
@@ -52,7 +52,7 @@ func (e *RequestError) Hint() string {
 	if len(e.Similar) == 0 {
 		return e.hint()
 	}
-	return "did you mean " + strings.Join(e.Similar, " or ") + "?\n" + e.hint()
+	return similar.Question(e.Similar) + "\n" + e.hint()
 }
 
 func (e *RequestError) hint() string {

@@ -141,8 +141,9 @@ func (e *TargetError) Hint() string {
 
 // DidYouMean returns a question that suggests the types in Similar, or "".
 func (e *TargetError) DidYouMean() string {
-	if len(e.Similar) == 0 {
-		return ""
+	targets := make([]string, len(e.Similar))
+	for i, kind := range e.Similar {
+		targets[i] = kind + "/" + e.Name
 	}
-	return "did you mean " + strings.Join(e.Similar, "/"+e.Name+" or ") + "/" + e.Name + "?"
+	return similar.Question(targets)
 }

@@ -44,17 +44,23 @@ func Names(wanted string, names []string) []string {
 // returns "" if no name is similar.
 func DidYouMean(wanted string, names []string, prefix string) string {
 	found := Names(wanted, names)
-	if len(found) == 0 {
-		return ""
-	}
 	for i := range found {
 		found[i] = prefix + found[i]
 	}
-	last := len(found) - 1
-	if last == 0 {
-		return "did you mean " + found[0] + "?"
+	return Question(found)
+}
+
+// Question returns a question that suggests names, such as "did you mean a, b or c?".
+// It returns "" if there are no names.
+func Question(names []string) string {
+	switch last := len(names) - 1; last {
+	case -1:
+		return ""
+	case 0:
+		return "did you mean " + names[0] + "?"
+	default:
+		return "did you mean " + strings.Join(names[:last], ", ") + " or " + names[last] + "?"
 	}
-	return "did you mean " + strings.Join(found[:last], ", ") + " or " + found[last] + "?"
 }
 
 // Sort returns names sorted by their similarity to wanted: first the names that
