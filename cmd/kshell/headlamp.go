@@ -151,15 +151,14 @@ func (f *headlampFlags) tokenSource() string {
 
 // statelessMode returns the value of the flag or the setting.
 func (f *headlampFlags) statelessMode(s *settings.Settings) (string, error) {
-	switch setting := s.Stateless; {
-	case f.stateless != "" && !slices.Contains(statelessModes, f.stateless):
+	switch {
+	case f.stateless == "":
+		return s.Stateless.OneOf(statelessNever, statelessAuto, statelessAlways)
+	case !slices.Contains(statelessModes, f.stateless):
 		return "", outcome.NewUsageError("--"+statelessFlag+" "+strconv.Quote(f.stateless)+" is not one of "+
 			strings.Join(statelessModes, ", "), "--"+statelessFlag+" "+statelessAuto)
-	case f.stateless == "" && setting.Text != "" && !slices.Contains(statelessModes, setting.Text):
-		return "", fmt.Errorf("setting %s from %s is not one of %s: %q",
-			setting.Key, setting.Source, strings.Join(statelessModes, ", "), setting.Text)
 	}
-	return cmp.Or(f.stateless, s.Stateless.Text, statelessNever), nil
+	return f.stateless, nil
 }
 
 func badHeadlamp(source string, byFlag bool, err error) error {

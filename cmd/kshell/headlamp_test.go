@@ -148,7 +148,7 @@ func TestHeadlampPlan_Errors(t *testing.T) {
 		})
 	}
 	_, err := headlampPlanOf(t, "--headlamp h", settings.Settings{Stateless: settings.Value{Text: "x", Source: "file"}})
-	if err == nil || !strings.Contains(err.Error(), "from file is not one of never, auto, always") {
+	if err == nil || !strings.Contains(err.Error(), "from file is not one of auto, always, never") {
 		t.Errorf("invalid setting: %v", err)
 	}
 }

@@ -208,8 +208,7 @@ func (a *app) resumeDirs(dirs []string) ([]string, error) {
 	dirs = strings.Split(v.Text, ",")
 	for _, dir := range dirs {
 		if err := resume.CheckDir(dir); err != nil {
-			return nil, outcome.NewUsageError(
-				fmt.Sprintf("setting %s from %s contains %s, which %s", v.Key, v.Source, strconv.Quote(dir), err), "")
+			return nil, fmt.Errorf("setting %s from %s contains %s, which %w", v.Key, v.Source, strconv.Quote(dir), err)
 		}
 	}
 	return dirs, nil
@@ -242,9 +241,8 @@ func (a *app) applyResumeSettings(p *execPlan) error {
 		return err
 	}
 	if v := a.settings.Resume; r.mode == "" && v.Text != "" {
-		if !slices.Contains(resumeModes, v.Text) {
-			return outcome.NewUsageError(fmt.Sprintf("setting %s from %s is not one of %s: %s",
-				v.Key, v.Source, strings.Join(resumeModes, ", "), strconv.Quote(v.Text)), "")
+		if _, err := v.OneOf(resumeNever, resumeAuto, resumeAlways); err != nil {
+			return err
 		}
 		if r.unusable == "" {
 			r.mode = v.Text

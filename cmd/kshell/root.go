@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -277,15 +276,13 @@ func (a *app) httpRule() string { return cmp.Or(a.http, a.settings.HTTP.Text) }
 // checkHTTPRule returns an error if the rule of the flag or of setting is
 // unknown.
 func (a *app) checkHTTPRule(setting settings.Value) error {
-	switch text := setting.Text; {
-	case a.http != "" && !slices.Contains(kubeconfig.HTTPRules, a.http):
+	if a.http != "" && !slices.Contains(kubeconfig.HTTPRules, a.http) {
 		return outcome.NewUsageError("unknown --"+httpFlag+" "+strconv.Quote(a.http),
 			"one of "+strings.Join(kubeconfig.HTTPRules, ", "))
-	case text != "" && !slices.Contains(kubeconfig.HTTPRules, text):
-		return fmt.Errorf("setting %s from %s is not one of %s: %s",
-			setting.Key, setting.Source, strings.Join(kubeconfig.HTTPRules, ", "), strconv.Quote(text))
 	}
-	return nil
+	last := len(kubeconfig.HTTPRules) - 1
+	_, err := setting.OneOf(kubeconfig.HTTPRules[last], kubeconfig.HTTPRules[:last]...)
+	return err
 }
 
 // useNamespaceSetting makes conn use the setting namespace, unless -n is given.
