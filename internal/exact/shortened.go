@@ -45,9 +45,9 @@ var (
 			"PATH=$kz\n" +
 			"unset PWD OLDPWD SHLVL _ ko kh kE\n" +
 			"IFS=$ky\n" +
-			"for ka in $kF;do kr=${ka%%=*}\n" +
-			"case $kr in '')continue;;PWD|OLDPWD|SHLVL|k?);;[0-9]*|*[!A-Za-z0-9_]*|" +
-			"_|BASH*)test \"$kd\"||continue;;*)test \"$kd\"&&eval \"test \\\"\\${$kr-$kk}\\\"" +
+			"for ka in $kF;do kq=${ka%%=*}\n" +
+			"case $kq in '')continue;;PWD|OLDPWD|SHLVL|k?);;[0-9]*|*[!A-Za-z0-9_]*|" +
+			"_|BASH*)test \"$kd\"||continue;;*)test \"$kd\"&&eval \"test \\\"\\${$kq-$kk}\\\"" +
 			" != \\\"\\${ka#*=}\\\"\"||continue\n" +
 			"esac\n" +
 			"case $ka in *[![:print:]]*)ka=$(printf %sx \"$ka\"|tr '\\1' '\\n') ka=${ka" +
@@ -60,8 +60,8 @@ var (
 			"+-u_} -- \"$@\";;*)\n" +
 			"ka=0\n" +
 			"while test $ka -lt $kg;do ka=$((ka+1))\n" +
-			"eval \"kr=\\${$ka%%=*}\"\n" +
-			"kj=\"$kj export \\\"\\${$ka}\\\";test \\\"\\$$kr\\\" = \\\"\\${$ka#*=}\\\"||exit;\"\n" +
+			"eval \"kq=\\${$ka%%=*}\"\n" +
+			"kj=\"$kj export \\\"\\${$ka}\\\";test \\\"\\$$kq\\\" = \\\"\\${$ka#*=}\\\"||exit;\"\n" +
 			"done\n" +
 			"kj=\"$kj shift $kg;\"\n" +
 			"esac\n" +
@@ -98,10 +98,10 @@ var (
 			"exit $kf\n" +
 			"}\n" +
 			"kQ(){\n" +
-			"kq=\n" +
+			"kr=\n" +
 			"trap '' PIPE\n" +
-			"while read -r ka <&3;do test \"$ka\" != .||eval \"$kq\"\n" +
-			"kq=$kq$ky$ka\n" +
+			"while read -r ka <&3;do test \"$ka\" != .||eval \"$kr\"\n" +
+			"kr=$kr$ky$ka\n" +
 			"done\n" +
 			"ks\n" +
 			"case $kb$ku in end)\n" +
@@ -234,8 +234,6 @@ var (
 			"case $kh in *'#end')eval \"$kh\"\n" +
 			"esac\n" +
 			"exit 1\n",
-		early: "printf '%s'\n" +
-			"kq= ka=\n",
 	}
 	blocksScript = execScript{
 		eval: "ki=$0;eval \"$ki\"",

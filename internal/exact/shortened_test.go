@@ -60,14 +60,17 @@ func shortened(t *testing.T) string {
 		}
 		b.WriteString(strings.Join(literals, " +\n"))
 	}
-	for _, s := range []struct{ name, first, start, rest string }{
-		{"nothingScript", "", nothingSource, nothingRestSource},
-		{"blocksScript", blocksFirstSource, blocksSource, blocksRestSource},
+	for _, s := range []struct{ name, first, start, rest, early string }{
+		{"nothingScript", "", nothingSource, nothingRestSource, ""},
+		{"blocksScript", blocksFirstSource, blocksSource, blocksRestSource, earlySource},
 	} {
 		parts := script.Shorten(`k_script=$0; eval "$k_script"`,
-			commonSource+startSource+s.first+mainSource+s.start, restSource+s.rest, readSource, earlySource)
+			commonSource+startSource+s.first+mainSource+s.start, restSource+s.rest, readSource, s.early)
 		b.WriteString(s.name + " = execScript{\n")
 		for i, field := range []string{"eval", "start", "rest", "read", "early"} {
+			if parts[i] == "" {
+				continue
+			}
 			b.WriteString(field + ": ")
 			constant(parts[i])
 			b.WriteString(",\n")

@@ -80,5 +80,5 @@ func outcome(exit *agent.Exit) error {
 	case agent.TimedOut:
 		return &LimitError{Exit: &stream.ExitError{Code: signaled + code}, Text: exit.Text}
 	}
-	return &stream.RemoteError{Message: "unknown kind of end from the session agent"}
+	return &stream.RemoteError{Message: "the session agent reported an unknown kind of exit"}
 }
