@@ -61,7 +61,7 @@ k_await() {
 # k_bulk reads the input for a tenth of k_limit. It fails if the client does not
 # disconnect in this time. It is faster than read, but cannot detect whether the
 # client sends anything. At the process limit, k_cat may fail. Then k_bulk reads for
-# another second, with one process less.
+# another second, with one process fewer.
 k_bulk() { k_within $((k_limit / 10)) USR1 k_cat || k_within 1 KILL k_replace; }
 
 # k_replace replaces the subshell with cat. The subshell does not kill sleep then, so

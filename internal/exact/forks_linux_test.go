@@ -151,8 +151,9 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 	})
 }
 
-// After the end of the command, the script reads the rest of the input, 64 KiB here. If
-// it cannot start cat for that, it must not start other processes for each line.
+// After the command has ended, the script reads the input that is left in the pipe, which
+// has 64 KiB here. If it cannot start cat for that, it must not start processes for each
+// line.
 func TestForkFailure_RestOfInput(t *testing.T) {
 	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
 		group, dir := cgroup.New(t), t.TempDir()

@@ -79,7 +79,7 @@ type input struct {
 	blockRest      int       // the length of the unsent rest of the block, in bytes
 	err            error     // the error of the source's Read; io.EOF at the end of the input
 	endSent        bool      // the end was sent, or Read returned err
-	limit          int       // the largest size of the next block; also limits the bytes behind blockRest
+	limit          int       // the largest size of the next block; also limits the bytes after the block
 	blockSize      int       // the size of the last block, or 0 after adaptLimit
 	blockBegun     time.Time // when the last block was made
 	sentBytes      int64     // the number of bytes in the blocks whose sending has begun

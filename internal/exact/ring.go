@@ -15,9 +15,9 @@ func (r *ring) write(p []byte) {
 	r.len += len(p)
 }
 
-// grow makes the buffer large enough for n bytes. Beyond two pieces, it gets its
-// largest size: a buffer that grows step by step leaves more garbage than a large
-// buffer of which only a part is used.
+// grow makes the buffer large enough for n bytes. If n is larger than two pieces, the
+// buffer gets its largest size: a buffer that grows step by step leaves more garbage
+// than a large buffer of which only a part is used.
 func (r *ring) grow(n int) {
 	switch {
 	case n <= len(r.buf):

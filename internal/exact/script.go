@@ -25,7 +25,7 @@ type execScript struct {
 	start string // the first part, which starts the command
 	rest  string // the rest, which is sent on stdin when the command is running
 	read  string // reads start from stdin and runs it
-	early string // sent before rest; it writes a text to the command's stdin; "": there is no input
+	early string // sent before rest; it writes a text to the command's stdin; empty if the command has no input
 }
 
 // script returns the script for a command with the options o.

@@ -36,7 +36,7 @@ const (
 	checkSkipped = "skipped"
 )
 
-// doctorCase is a fault, and what kshell doctor must report of it.
+// doctorCase is a fault, and the statuses that kshell doctor must report.
 type doctorCase struct {
 	name string
 	args []string

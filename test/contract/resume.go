@@ -351,7 +351,7 @@ func resumeTerminal(t *testing.T, w ResumeSetup) {
 		return w.Text()
 	}
 	// The sandbox sets these variables only for an exec with a terminal. On a slow
-	// machine, kshell shows what it waits for.
+	// machine, kshell prints what it is waiting for.
 	filter := regexp.MustCompile(
 		`(?m)^(HISTFILE|LANG|PS1)=.*\n|(\r\x1b\[K)?kshell: (waiting for|uploading) [^\r]*(\r\n|\r\x1b\[K)?`)
 	plain := filter.ReplaceAllString(run(slices.Concat([]string{"exec"}, w.Flags)), "")
