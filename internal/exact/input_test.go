@@ -316,9 +316,12 @@ func TestInput_BlockSizes(t *testing.T) {
 		took []time.Duration // for each block except the last
 		want []int
 	}{
-		"fast":       {[]time.Duration{fast, fast}, []int{1536 << 10, 1536 << 10, 1536 << 10}},
-		"medium":     {[]time.Duration{medium, medium}, []int{1536 << 10, 1536 << 10, 1536 << 10}},
-		"slow":       {[]time.Duration{slow, slow, slow, slow, slow}, []int{1536 << 10, 768 << 10, 384 << 10, 192 << 10, 64 << 10, 64 << 10}},
+		"fast":   {[]time.Duration{fast, fast}, []int{1536 << 10, 1536 << 10, 1536 << 10}},
+		"medium": {[]time.Duration{medium, medium}, []int{1536 << 10, 1536 << 10, 1536 << 10}},
+		"slow": {
+			[]time.Duration{slow, slow, slow, slow, slow},
+			[]int{1536 << 10, 768 << 10, 384 << 10, 192 << 10, 64 << 10, 64 << 10},
+		},
 		"slow, fast": {[]time.Duration{slow, fast, fast}, []int{1536 << 10, 768 << 10, 768 << 10, 1536 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package cgroup
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -69,7 +70,7 @@ func processes(dir string) string {
 	var out strings.Builder
 	for _, id := range strings.Fields(string(list)) {
 		proc := func(name string) string {
-			content, _ := os.ReadFile(filepath.Join("/proc", id, name)) // empty if the process has ended
+			content, _ := fs.ReadFile(os.DirFS("/proc"), id+"/"+name) // empty if the process has ended
 			return strings.TrimSpace(strings.ReplaceAll(string(content), "\x00", " "))
 		}
 		fmt.Fprintf(&out, "%s %q waits in %s; stat: %s\n", id, proc("cmdline"), proc("wchan"), proc("stat"))

@@ -110,7 +110,7 @@ func (w Users) localFaults(t *testing.T) []doctorCase {
 	}
 	file := func(name string, mode os.FileMode, content []byte) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, content, mode); err != nil {
+		if err := os.WriteFile(path, content, mode); err != nil { //nolint:gosec // the directory is the test's own
 			t.Fatal(err)
 		}
 		return path
@@ -303,7 +303,10 @@ func (w Users) throughGateway(t *testing.T, handle func(http.ResponseWriter, *ht
 		t.Fatal(err)
 	}
 	next := httputil.NewSingleHostReverseProxy(target)
-	next.Transport = &http.Transport{TLSClientConfig: trust, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
+	next.Transport = &http.Transport{
+		TLSClientConfig: trust,
+		TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2, which has no upgrade
+	}
 	next.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	gateway := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(w, r, next) }))
 	t.Cleanup(gateway.Close)

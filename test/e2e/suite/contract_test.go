@@ -98,7 +98,8 @@ func TestExec_HundredAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 100 {
 			all.Go(func() {
-				cmd := p.Command(t.Context(), t, "exec", "-i", pods[i%len(pods)], "-q", "--", "sh", "-c", fmt.Sprintf("cat; exit %d", i))
+				script := fmt.Sprintf("cat; exit %d", i)
+				cmd := p.Command(t.Context(), t, "exec", "-i", pods[i%len(pods)], "-q", "--", "sh", "-c", script)
 				cmd.Stdin = strings.NewReader(fmt.Sprint("hello ", i))
 				out, err := cmd.Output()
 				if got := cmd.ProcessState.ExitCode(); got != i || string(out) != fmt.Sprint("hello ", i) {
