@@ -280,8 +280,10 @@ func (a *app) checkHTTPRule(setting settings.Value) error {
 		return outcome.NewUsageError("unknown --"+httpFlag+" "+strconv.Quote(a.http),
 			"one of "+strings.Join(kubeconfig.HTTPRules, ", "))
 	}
-	last := len(kubeconfig.HTTPRules) - 1
-	_, err := setting.OneOf(kubeconfig.HTTPRules[last], kubeconfig.HTTPRules[:last]...)
+	if setting.Text == "" { // the default depends on the address
+		return nil
+	}
+	_, err := setting.OneOf(kubeconfig.HTTPSend, kubeconfig.HTTPRefuse, kubeconfig.HTTPDrop)
 	return err
 }
 

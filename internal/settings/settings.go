@@ -103,7 +103,7 @@ func (v Value) OneOf(standard string, others ...string) (string, error) {
 		return v.Text, nil
 	}
 	return "", fmt.Errorf("setting %s from %s is not one of %s: %s",
-		v.Key, v.Source, strings.Join(append(others, standard), ", "), strconv.Quote(v.Text))
+		v.Key, v.Source, strings.Join(slices.Concat(others, []string{standard}), ", "), strconv.Quote(v.Text))
 }
 
 // maxFile is the size of the largest file that Load reads, in bytes.
