@@ -53,7 +53,7 @@ setting can be limited to one context:
       guard: ask              # you must type the name of the context
       idle-timeout: 30m       # same as --idle-timeout
       record-notice: TEXT     # printed before each session on a terminal
-      reason: required        # without --reason, kshell asks for it
+      reason: required        # must be given; on a terminal, kshell asks for it
 
 Environment variables such as KSHELL_SHELL override the file. Flags override
 both. The variable KSHELL_REASON contains the reason itself, like --reason.`,

@@ -44,8 +44,8 @@ The checks are: the configuration and where each value comes from; DNS, TCP, pro
 credentials and the user as which the server authenticates you; your rights for exec, node-shell and --resume; whether
 WebSockets work between you and the server; the longest request line; the round trip.
 
-Without POD, no command is run in a container. With POD, the command true is run in it, with each subprotocol if
-WebSockets work, and kshell checks whether exact mode and --resume are possible there.
+Without POD, no command is run in a container. With POD, kshell runs the command true in it (with each subprotocol, if
+WebSockets work), and checks whether exact mode and --resume are possible there.
 
 The exit code is 0 if no check has failed, 1 if a check has failed, and 2 if kshell was called with wrong arguments.
 Warnings do not change it. The output contains no credentials.`,

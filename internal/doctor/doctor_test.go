@@ -148,9 +148,9 @@ func TestResult_Refusal(t *testing.T) {
 	}
 }
 
-// Without a resourceVersion, an API server with a watch cache answers a watch after up
-// to 3 seconds (measured with Kubernetes 1.37).
-func TestDiagnosis_WatchAnswersAtOnce(t *testing.T) {
+// Without a resourceVersion, an API server with a watch cache may take up to 3 seconds to
+// answer a watch (measured with Kubernetes 1.37).
+func TestDiagnosis_IdleRequestResourceVersion(t *testing.T) {
 	d := &diagnosis{conn: &kubeconfig.Connection{Namespace: "default"}}
 	if got := d.idleRequest().Query.Get("resourceVersion"); got != "0" {
 		t.Errorf("resourceVersion %q, want 0", got)

@@ -181,7 +181,7 @@ func tryLine(ctx context.Context, dialer *stream.Dialer, n int) (ok bool, err er
 
 // idleRequest returns a watch of a pod that does not exist, so the server sends no
 // events. A watch runs no command. With resourceVersion 0, the server answers at once;
-// without it, a server with a watch cache answers after up to 3 seconds.
+// without it, a server with a watch cache may take up to 3 seconds.
 func (d *diagnosis) idleRequest() stream.Request {
 	path, _ := pod.ListPath("pods", d.conn.Namespace) // the type is known: no error
 	return stream.Request{

@@ -58,14 +58,14 @@ k_await() {
 	[ $k_over ] && wait $k_child
 }
 
-# k_bulk reads the input for a tenth of k_limit. It fails if the client does not
-# disconnect in this time. It is faster than read, but cannot detect whether the
-# client sends anything. At the process limit, k_cat may fail. Then k_bulk reads for
-# another second, with one process fewer.
+# k_bulk reads the input for a tenth of k_limit and, if k_cat fails, for another
+# second. k_cat fails after its time limit, or if it cannot start cat; k_replace starts
+# no further process. k_bulk fails if the client does not disconnect in this time. It is
+# faster than read, but cannot detect whether the client sends anything.
 k_bulk() { k_within $((k_limit / 10)) USR1 k_cat || k_within 1 KILL k_replace; }
 
-# k_replace replaces the subshell with cat. The subshell does not kill sleep then, so
-# k_within always takes its whole time.
+# k_replace replaces the subshell of k_within with cat. This discards the EXIT trap of
+# the subshell, which kills sleep, so k_within always takes the whole time.
 k_replace() { exec cat >/dev/null; }
 
 # k_cat is the command that k_bulk runs. USR1 ends it. The script has received

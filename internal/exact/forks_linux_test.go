@@ -151,9 +151,9 @@ func TestForkFailure_NoPartialFile(t *testing.T) {
 	})
 }
 
-// After the command has ended, the script reads the input that is left in the pipe, which
-// has 64 KiB here. If it cannot start cat for that, it must not start processes for each
-// line.
+// At the process limit, the script must read the rest of the input (here 64 KiB of empty
+// lines) without starting processes for each line: otherwise, waitForEnd fails after its
+// time limit.
 func TestForkFailure_RestOfInput(t *testing.T) {
 	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
 		group, dir := cgroup.New(t), t.TempDir()

@@ -79,7 +79,7 @@ type input struct {
 	blockRest      int       // the length of the unsent rest of the block, in bytes
 	err            error     // the error of the source's Read; io.EOF at the end of the input
 	endSent        bool      // the end was sent, or Read returned err
-	limit          int       // the largest size of the next block; also limits the bytes after the block
+	limit          int       // the largest size of the next block; also of the bytes that are buffered after the block
 	blockSize      int       // the size of the last block, or 0 after adaptLimit
 	blockBegun     time.Time // when the last block was made
 	sentBytes      int64     // the number of bytes in the blocks whose sending has begun
@@ -153,9 +153,8 @@ func (in *input) fill() {
 	}
 }
 
-// add appends p to buffered and stores err. It blocks while there is no room: the
-// next block would exceed limit, or buffered would exceed maxBlock. It reports whether
-// fill must continue to read.
+// add appends p to buffered and stores err. It blocks while hasRoom is false. It reports
+// whether fill must continue to read.
 func (in *input) add(p []byte, err error) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -171,7 +170,8 @@ func (in *input) add(p []byte, err error) bool {
 	return true
 }
 
-// hasRoom reports whether add can append n bytes.
+// hasRoom reports whether add can append n bytes: buffered then has at most maxBlock
+// bytes, and the bytes after the block are at most limit, or only these n.
 func (in *input) hasRoom(n int) bool {
 	next := in.buffered.len - in.blockRest
 	return in.buffered.len+n <= maxBlock && (next == 0 || next+n <= in.limit)
@@ -345,8 +345,8 @@ func (in *input) peek() bool {
 }
 
 // makeBlock makes a block of the first bytes of buffered: all complete units up to
-// limit or, if there is no complete unit, all bytes. If escape can contain all of
-// buffered, makeBlock sends it as a text instead.
+// limit or, if there is no complete unit, all bytes. If escape can encode all
+// bytes, makeBlock sets line to a text instead. The bytes of a block stay in buffered.
 func (in *input) makeBlock() {
 	var start [maxText + 1]byte
 	all := in.buffered.len

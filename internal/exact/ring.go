@@ -1,9 +1,9 @@
 package exact
 
-// ring is a queue of bytes. Its buffer grows up to maxBlock bytes.
+// ring is a queue of at most maxBlock bytes. Its buffer grows when necessary.
 type ring struct {
 	buf        []byte
-	start, len int // the bytes of the queue begin at buf[start]; they may continue at buf[0]
+	start, len int // the queue is buf[start:], and continues at buf[0] after the end of buf
 }
 
 // write appends p, which must fit: len+len(p) is at most maxBlock.
@@ -15,8 +15,8 @@ func (r *ring) write(p []byte) {
 	r.len += len(p)
 }
 
-// grow makes the buffer large enough for n bytes. If n is larger than two pieces, the
-// buffer gets its largest size: a buffer that grows step by step leaves more garbage
+// grow makes the buffer large enough for n bytes. If n is larger than 2*pieceSize,
+// the buffer gets maxBlock bytes: a buffer that grows step by step leaves more garbage
 // than a large buffer of which only a part is used.
 func (r *ring) grow(n int) {
 	switch {

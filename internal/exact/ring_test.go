@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestRing writes and reads random numbers of bytes, also around the end of the
+// TestRing writes and reads random numbers of bytes, also across the end of the
 // buffer and while the buffer grows.
 func TestRing(t *testing.T) {
 	for seed := range uint64(20) {
@@ -24,7 +24,7 @@ func TestRing(t *testing.T) {
 			r.discard(n)
 		}
 		if !bytes.Equal(got, input) {
-			t.Fatalf("seed %d: %d bytes, want %d, or their content differs", seed, len(got), len(input))
+			t.Fatalf("seed %d: the %d bytes that were read are not the %d bytes that were written", seed, len(got), len(input))
 		}
 		if len(r.buf) > maxBlock {
 			t.Errorf("seed %d: the buffer has %d bytes, want at most %d", seed, len(r.buf), maxBlock)

@@ -70,7 +70,7 @@ func (in *input) Peek(limit int) []byte {
 	return nil
 }
 
-// short reports whether the input is known to end soon; see [terminal.Input.Short].
+// short reports whether the input probably is short; see [terminal.Input.Short].
 func (in *input) short() bool {
 	s, ok := in.Input.(interface{ Short() bool })
 	return ok && s.Short()

@@ -136,9 +136,9 @@ func (o *Options) plainProtocols() ([]string, error) {
 
 // offerExact adds the subprotocols to r, the request of a command in exact mode.
 // The script tells the client that the command has ended, so stdin need not be
-// closed, and V4 is sufficient. V4 starts commands and transfers output faster, because
-// servers pass it on, and translate V5 to SPDY. V5 transfers input faster, so it is
-// used if the command may get much input (bulk): see docs/performance.md.
+// closed, and V4 is sufficient. With V4, commands start sooner and output
+// arrives sooner, because servers pass V4 on, but translate V5 to SPDY. With V5, input is
+// transferred faster. bulk means that the input may be long: see docs/performance.md.
 //
 // V5 is not offered beside V4, because servers would select it.
 func (o *Options) offerExact(r stream.Request, bulk bool) stream.Request {

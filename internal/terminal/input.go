@@ -177,10 +177,10 @@ func (i *Input) Peek(limit int) []byte {
 // pipe on Linux.
 const shortInput = 64 << 10
 
-// Short reports whether the input is known to end soon. It reads nothing. The input
-// ends soon if it is the null device, a regular file of which at most 64 KiB are left,
-// or a pipe that no process can write to any more. Short returns false for other
-// inputs, and if a Read cannot be interrupted (see [Input]).
+// Short reports whether the input probably ends within 64 KiB. It reads nothing. It
+// returns true for the null device, a regular file of which at most 64 KiB are left, and
+// a pipe that no process can write to any more. Short returns false for other inputs,
+// and if a Read cannot be interrupted (see [Input]).
 func (i *Input) Short() bool {
 	src, ok := i.src.(interface{ short() bool })
 	return ok && src.short()

@@ -97,7 +97,7 @@ func (s *selectFile) ready() bool {
 	}
 }
 
-// short reports whether the file is known to end soon; see [Input.Short].
+// short reports whether the file probably is short; see [Input.Short].
 func (s *selectFile) short() bool {
 	info, err := s.f.Stat()
 	if err != nil {

@@ -50,8 +50,8 @@ func WaitUntilEmpty(t testing.TB, dir string) {
 	})
 }
 
-// await waits until the function empty returns true for the cgroup dir. After 30 s,
-// the test fails.
+// await waits until empty returns true. After 30 s, the test fails and prints the
+// processes in the cgroup dir.
 func await(t testing.TB, dir string, empty func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !empty(); time.Sleep(5 * time.Millisecond) {
@@ -73,7 +73,7 @@ func processes(dir string) string {
 			content, _ := fs.ReadFile(os.DirFS("/proc"), id+"/"+name) // empty if the process has ended
 			return strings.TrimSpace(strings.ReplaceAll(string(content), "\x00", " "))
 		}
-		fmt.Fprintf(&out, "%s %q waits in %s; stat: %s\n", id, proc("cmdline"), proc("wchan"), proc("stat"))
+		fmt.Fprintf(&out, "%s %q wchan %s; stat: %s\n", id, proc("cmdline"), proc("wchan"), proc("stat"))
 	}
 	return out.String()
 }

@@ -48,8 +48,8 @@ type Result struct {
 
 // progressNote matches a note that kshell prints if the server needs more than
 // a few seconds to answer or to start the command, or if the upload of the session
-// agent takes long. On a busy machine, any run can print such notes. With many pods,
-// the name of the pod precedes the note.
+// agent takes long. On a busy machine, any run can print such notes. With several
+// pods, the name of the pod follows "kshell: ".
 var progressNote = regexp.MustCompile(`(?m)^kshell: (\S+: )?(waiting for|uploading) .*press Ctrl-C to cancel\)\n`)
 
 func newResult(out, errs string, state *os.ProcessState, start time.Time) Result {

@@ -36,19 +36,19 @@ const (
 	checkSkipped = "skipped"
 )
 
-// doctorCase is a fault, and the statuses that kshell doctor must report.
+// doctorCase is a situation, and the statuses that kshell doctor must report in it.
 type doctorCase struct {
 	name string
 	args []string
 	env  []string
-	// gateway handles the requests to a server between kshell and the API server;
-	// next passes a request on. If gateway is nil, there is no such server.
+	// gateway, if it is not nil, is the handler of a server between kshell and the API
+	// server. It calls next to pass a request on to the API server.
 	gateway func(w http.ResponseWriter, r *http.Request, next http.Handler)
 	want    map[string]string // the statuses of checks, by ID; no other check may fail or warn
 }
 
-// Doctor checks kshell doctor: without a fault, all checks are ok, and each fault is
-// reported by its check, and by no other.
+// Doctor runs kshell doctor in each case: the checks in want must have that status, and
+// no other check may fail or warn.
 func Doctor(t *testing.T, w Users) {
 	cases := append(w.localFaults(t), rightsFaults(w)...)
 	for _, c := range append(cases, gatewayFaults()...) {
@@ -244,11 +244,11 @@ func gatewayFaults() []doctorCase {
 			map[string]string{"websocket": checkOK, "exec": checkOK, "request-line": checkOK},
 		},
 		{
-			"a web page", nil, nil, refuse(200, func(*http.Request) bool { return true }),
+			"a web page instead of an API server", nil, nil, refuse(200, func(*http.Request) bool { return true }),
 			map[string]string{"tls": checkOK, "version": checkFailed, "identity": checkSkipped},
 		},
 		{
-			"a limit of the request line", nil, nil,
+			"a gateway that limits the request line", nil, nil,
 			refuse(414, func(r *http.Request) bool { return len(r.RequestURI) > 1500 }),
 			map[string]string{"version": checkOK, "request-line": checkWarning, "websocket": checkOK},
 		},
@@ -269,7 +269,7 @@ func gatewayFaults() []doctorCase {
 			map[string]string{"exec": checkOK, "subprotocols": checkWarning},
 		},
 		{
-			"a limit of idle connections",
+			"a gateway that closes WebSockets after 1 s",
 			[]string{"--slow=20s"},
 			nil,
 			func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -286,8 +286,9 @@ func gatewayFaults() []doctorCase {
 	}
 }
 
-// throughGateway starts an HTTPS server that handle serves, and returns the flags that
-// make kshell use it. It passes requests on to the server of w.Kubeconfig.
+// throughGateway starts an HTTPS server with the handler handle, and returns the flags
+// that make kshell connect to it. The handler next, which handle gets, passes requests on
+// to the server of w.Kubeconfig.
 func (w Users) throughGateway(t *testing.T, handle func(http.ResponseWriter, *http.Request, http.Handler)) []string {
 	t.Helper()
 	cfg, err := clientcmd.BuildConfigFromFlags("", w.Kubeconfig)
@@ -305,7 +306,7 @@ func (w Users) throughGateway(t *testing.T, handle func(http.ResponseWriter, *ht
 	next := httputil.NewSingleHostReverseProxy(target)
 	next.Transport = &http.Transport{
 		TLSClientConfig: trust,
-		TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2, which has no upgrade
+		TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2: it has no header Upgrade
 	}
 	next.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	gateway := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(w, r, next) }))

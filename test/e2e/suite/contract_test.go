@@ -88,9 +88,9 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 // TestExec_HundredAtOnce runs 20 commands at a time in each of five pods. A hundred in
-// one pod would test the container runtime: if more processes end than the shim of
-// containerd 1.6 can queue, it starts one command a second, and `kubectl exec` fails,
-// too.
+// one pod would test the container runtime: the shim of containerd 1.6 can queue only a
+// limited number of ended processes. After that, it starts one command a second, and
+// `kubectl exec` fails, too.
 func TestExec_HundredAtOnce(t *testing.T) {
 	notInCI(t)
 	pods := []string{"web", "deploy/web", "db-0", "db-1", "bashpod"}

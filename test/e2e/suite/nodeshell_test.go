@@ -65,7 +65,8 @@ func TestNodeShell(t *testing.T) {
 	})
 }
 
-// TestNodeShell_DefaultImage runs the command of the README, without --image.
+// TestNodeShell_DefaultImage opens a node shell without --image: the nodes must have the
+// default image.
 func TestNodeShell_DefaultImage(t *testing.T) {
 	inCI(t)
 	r := program(cluster.Kubeconfig()).Run(t, nil, "node-shell", "-n", createNamespace(t, nil), "node1", "--", "hostname")
