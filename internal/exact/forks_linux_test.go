@@ -158,11 +158,20 @@ func TestForkFailure_RestOfInput(t *testing.T) {
 	forEachLimit(t, func(t *testing.T, shell shell, forks int) {
 		group, dir := cgroup.New(t), t.TempDir()
 		o := Options{Stdin: bytes.NewReader(bytes.Repeat([]byte("\n"), 2*maxBlock))}
-		r := shell.start(t, o, sh("until [ -e go ]; do :; done; exit 7"), withDir(dir), inCgroup(group))
+		goOn := filepath.Join(dir, "go")
+		if err := unix.Mkfifo(goOn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fifo, err := os.OpenFile(goOn, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = fifo.Close() }()
+		r := shell.start(t, o, sh("read -r line <go; exit 7"), withDir(dir), inCgroup(group))
 		go r.sendStdin(1 << 62)
 		eventually(t, "the pipe is full", func() bool { return r.stdinLength() > pipeCapacity-os.Getpagesize() })
 		cgroup.SetLimit(t, group, forks+1)
-		if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		if _, err := fifo.WriteString("\n"); err != nil {
 			t.Fatal(err)
 		}
 		if state := r.waitForEnd(); state != Ended && state != Failed {

@@ -45,7 +45,8 @@ func uploads(forks int) []string {
 // sets how many processes the next exec can start besides the first one. The
 // pod must have sh, cat, wc, mv and rm.
 func AtProcessLimits(t *testing.T, p Program, pod string, limit func(forks int)) {
-	in := bytes.Repeat([]byte("a\n"), 160_000) // many short lines: a process for each line would take minutes
+	// The lines are short and many: a process for each line would take minutes.
+	in := bytes.Repeat([]byte("a\nb\nc\nd\ne\nf\ng\nh\n"), 20_000)
 	for _, forks := range []int{0, 1, 2, 3, 4, 5, 6, enoughForks} {
 		check := func(name string, ok bool, r Result) {
 			t.Helper()
